@@ -1,0 +1,92 @@
+/* data/store.h: one run = one HDF5 file (arrays) and one row of a SQLite catalogue (facts to query).
+ *
+ * HDF5: group "/" holds attributes (strings and numbers, named below) and one dimension scale per axis name ("layer", "head",
+ * "pair", ...), each a float64 dataset with units and long_name; every dataset has its scales attached and carries the attributes
+ * units, long_name, count. Float datasets use NaN as fill value; shuffle + deflate 1; creation order tracked, so that h5py,
+ * xarray (netcdf4, h5netcdf) and ncdump read it. No probe is known here: arrays come named (base/array.h).
+ * SQLite: STRICT tables with foreign keys: models, runs, heads, pairs, artefacts (schema in store_catalog.c); views v_*;
+ * PRAGMA user_version = schema version, application_id set. One transaction per run.
+ * Written under a temporary name, renamed by rs_store_commit; then the catalogue row is committed.
+ * HDF5's and SQLite's own types appear in no header. */
+#ifndef RS_DATA_STORE_H
+#define RS_DATA_STORE_H
+
+#include "analyzer/base/array.h"
+#include "analyzer/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RS_SCHEMA_VERSION = 1 };
+
+typedef struct rs_store rs_store;
+
+/* --- writing --- */
+/* Prepares PATH (base/file.h: exists, folder) and creates the temporary file. Fails: RS_E_EXISTS, RS_E_IO. */
+rs_status rs_store_create(const char *path, bool force, rs_store **out, rs_error *err);
+/* Attributes of an object ("/" for the file). A later call with the same name replaces. */
+rs_status rs_store_set_string(rs_store *s, const char *object, const char *name, const char *value, rs_error *err);
+rs_status rs_store_set_int(rs_store *s, const char *object, const char *name, int64_t value, rs_error *err);
+rs_status rs_store_set_real(rs_store *s, const char *object, const char *name, double value, rs_error *err);
+/* Defines the values of an axis before its first use; axes never defined get 0..n-1. */
+rs_status rs_store_axis(rs_store *s, const char *name, const double *values, int64_t n, const char *unit, const char *long_name, rs_error *err);
+/* Writes a whole array; groups in its name are made. */
+rs_status rs_store_write(rs_store *s, const rs_array *a, rs_error *err);
+/* Creates a dataset to be filled by slabs: shape, names, unit as in `shape` (its data may be NULL). Chunked so that a slab of
+ * the first axis (or, for 4 axes and more, of the first two) is a whole number of chunks. */
+rs_status rs_store_define(rs_store *s, const rs_array *shape, rs_error *err);
+/* Fills a slab: start and count have the dataset's number of axes; data is row-major f64 or f32 of count's size. */
+rs_status rs_store_put_f64(rs_store *s, const char *name, const int64_t *start, const int64_t *count, const double *data, rs_error *err);
+rs_status rs_store_put_f32(rs_store *s, const char *name, const int64_t *start, const int64_t *count, const float *data, rs_error *err);
+rs_status rs_store_flush(rs_store *s, rs_error *err);
+/* Closes, syncs and renames to PATH. The store is gone afterwards whatever is returned. */
+rs_status rs_store_commit(rs_store *s, rs_error *err);
+/* Closes and removes the temporary file. NULL is fine. */
+void rs_store_discard(rs_store *s);
+
+/* --- reading --- */
+/* Fails: RS_E_FORMAT when it is no HDF5 file, not ours (no schema_version), or of a later schema. */
+rs_status rs_store_open(const char *path, rs_store **out, rs_error *err);
+void rs_store_close(rs_store *s); /* a reader; NULL is fine */
+bool rs_store_has(rs_store *s, const char *name);
+/* Whole dataset as f64 with its names and units; free with rs_array_deinit. RS_E_FORMAT when absent or not numeric. */
+rs_status rs_store_read(rs_store *s, const char *name, rs_array *out, rs_error *err);
+/* Row i of the first axis only (for state of one layer). */
+rs_status rs_store_read_row(rs_store *s, const char *name, int64_t row, rs_array *out, rs_error *err);
+/* Attribute as text (numbers are printed); *out is NULL when absent. Free with rs_free. */
+rs_status rs_store_get_string(rs_store *s, const char *object, const char *name, char **out, rs_error *err);
+/* Number attribute; `otherwise` when absent. */
+double rs_store_get_real(rs_store *s, const char *object, const char *name, double otherwise);
+/* Names of all datasets, sorted, one call each. */
+rs_status rs_store_each(rs_store *s, rs_status (*visit)(void *ctx, const char *name, rs_error *err), void *ctx, rs_error *err);
+
+/* --- catalogue --- */
+typedef struct rs_catalog_head {
+    int layer, head, kv_head; /* head >= 0: a query head */
+    double previous, first, diagonal, induction, duplicate, entropy, mean_distance; /* NaN = not measured */
+    int top_pair_q, top_pair_k; /* -1 = not measured */
+} rs_catalog_head;
+typedef struct rs_catalog_pair {
+    int layer, head, pair; /* head: query head */
+    double theta, q_mean, k_mean, q_share, k_share, zero_cost, unrotate_cost, concentration_q, concentration_k; /* NaN = not measured */
+} rs_catalog_pair;
+typedef struct rs_catalog_run {
+    const char *model_name, *model_path, *family, *model_sha256, *container;
+    int64_t parameters, layers, heads, kv_heads, head_dim, vocab, trained_context;
+    const char *rope_words;
+    const char *run_path, *run_sha256, *created, *tool_version, *command_line, *device, *ids_sha256;
+    int64_t context, sequences, tokens;
+    double mean_nll, seconds;
+    const rs_catalog_head *head_rows; /* [head_count] */
+    size_t head_count;
+    const rs_catalog_pair *pair_rows; /* [pair_count] */
+    size_t pair_count;
+} rs_catalog_run;
+/* Adds the run (one transaction; a run of the same path is replaced: it was overwritten with --force). Creates the file and schema
+ * when needed. Refuses a SQLite file that is not ours or of a later schema. */
+rs_status rs_catalog_record(const char *catalog_path, const rs_catalog_run *run, rs_error *err);
+/* Opens (creating when needed) and closes: called before the work, so that a bad catalogue is refused early. */
+rs_status rs_catalog_check(const char *catalog_path, rs_error *err);
+
+#endif
