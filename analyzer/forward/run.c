@@ -1,0 +1,327 @@
+/* The order of a run: ask the hooks, resolve the edits, allocate; then embedding, layers one by one with all sequences through
+ * each, unembedding. What a layer does is in attention.c and block.c. */
+#include "analyzer/forward/pass.h"
+
+#include "analyzer/base/alloc.h"
+
+#include <string.h>
+
+rs_index_layout rs_pass_index(const rs_run *r)
+{
+    const rs_graph *g = r->graph;
+    rs_index_layout x = {0};
+    x.hi = x.lo + g->max_pairs;
+    x.q_variant = x.hi + g->max_pairs;
+    x.q_source = x.q_variant + g->max_heads;
+    x.slot_variant = x.q_source + g->max_heads;
+    x.slot_source = x.slot_variant + r->slots_max;
+    x.head_slot = x.slot_source + r->slots_max;
+    x.total = x.head_slot + g->max_heads;
+    return x;
+}
+
+rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err)
+{
+    return rs_run_ops(r->backend, r->device, ops, n, err);
+}
+
+static int wanted_row(const rs_run *r, rs_site site, int layer)
+{
+    return rs_site_per_layer(site) ? layer : r->graph->n_layers;
+}
+
+static uint32_t wanted_mask(const rs_run *r, int hook, rs_site site, int layer)
+{
+    return r->wanted[hook * (r->graph->n_layers + 1) + wanted_row(r, site, layer)];
+}
+
+bool rs_pass_watched(const rs_run *r, rs_site site, int layer)
+{
+    for (int i = 0; i < r->o.n_hooks; i++) {
+        if (wanted_mask(r, i, site, layer) & 1U << site) {
+            return true;
+        }
+    }
+    return false;
+}
+
+rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence)
+{
+    return (rs_frame){.site = site,
+                      .layer = layer,
+                      .graph = r->graph,
+                      .layer_info = layer >= 0 ? &r->graph->layers[layer] : NULL,
+                      .backend = r->backend,
+                      .device = r->device,
+                      .sequence = sequence,
+                      .sequences = r->o.sequences,
+                      .positions = r->o.positions,
+                      .ids = r->o.ids + sequence * r->o.positions};
+}
+
+rs_status rs_pass_fire(rs_run *r, rs_frame *f, rs_error *err)
+{
+    for (int i = 0; i < r->o.n_hooks; i++) {
+        if (wanted_mask(r, i, f->site, f->layer) & 1U << f->site) {
+            rs_status st = r->o.hooks[i].observe(r->o.hooks[i].ctx, f, err);
+            if (st != RS_OK) {
+                return st;
+            }
+        }
+    }
+    return RS_OK;
+}
+
+rs_view rs_pass_residual(const rs_run *r, int64_t sequence, int64_t first, int64_t n)
+{
+    int64_t D = r->graph->width;
+    return rs_view_2d(r->residual, (size_t)((sequence * r->o.positions + first) * D) * sizeof(float), RS_F32, n, D);
+}
+
+rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_view bias)
+{
+    return (rs_op){.kind = RS_OP_NORM,
+                   .u.norm = {.kind = g->norm == RS_GRAPH_NORM_RMS ? RS_NORM_RMS : RS_NORM_LAYER,
+                              .x = x,
+                              .y = y,
+                              .weight = weight,
+                              .bias = bias,
+                              .add = weight.mem ? g->norm_add : 0,
+                              .eps = g->norm_eps}};
+}
+
+static int last_layer(const rs_run *r)
+{
+    int n = r->graph->n_layers;
+    return r->o.last_layer >= 0 && r->o.last_layer < n ? r->o.last_layer : n - 1;
+}
+
+/* Can this site fire at all in this model and run? */
+static bool site_exists(const rs_run *r, rs_site site, int layer)
+{
+    if (site == RS_SITE_RESID_MID && r->graph->parallel) {
+        return false;
+    }
+    if (site == RS_SITE_FINAL_NORM || site == RS_SITE_LOGITS) {
+        return last_layer(r) == r->graph->n_layers - 1;
+    }
+    return !rs_site_per_layer(site) || layer <= last_layer(r);
+}
+
+static rs_status ask_hook(rs_run *r, int hook, rs_error *err)
+{
+    const rs_hook *h = &r->o.hooks[hook];
+    int n = r->graph->n_layers, rows = 0;
+    for (int site = 0; site < RS_SITE_COUNT; site++) {
+        bool per_layer = rs_site_per_layer((rs_site)site);
+        for (int layer = 0; layer < (per_layer ? n : 1); layer++) {
+            if (site_exists(r, (rs_site)site, layer) && h->wants(h->ctx, (rs_site)site, per_layer ? layer : -1)) {
+                r->wanted[hook * (n + 1) + (per_layer ? layer : n)] |= 1U << site;
+                rows++;
+            }
+        }
+    }
+    if (rows == 0) {
+        return rs_fail(err, RS_E_USAGE, "hook '%s' wants no site that this run reaches", h->name);
+    }
+    return RS_OK;
+}
+
+static rs_status resolve_edits(rs_run *r, rs_error *err)
+{
+    rs_status st = RS_OK;
+    bool *touched = NULL;
+    RS_TRY(RS_NEW(&touched, (size_t)r->o.n_edits + 1, err));
+    r->slots_max = r->rotations_max = 0;
+    for (int layer = 0; layer < r->graph->n_layers; layer++) {
+        rs_rotary rotary = {0};
+        RS_TRY(rs_rotary_resolve(r->graph, layer, r->o.edits, r->o.n_edits, touched, &rotary, err));
+        r->slots_max = rotary.n_slots > r->slots_max ? rotary.n_slots : r->slots_max;
+        r->rotations_max = rotary.n_rotations > r->rotations_max ? rotary.n_rotations : r->rotations_max;
+        r->needs_slots = r->needs_slots || !rotary.plain;
+        rs_rotary_deinit(&rotary);
+    }
+    for (int i = 0; i < r->o.n_edits; i++) {
+        if (!touched[i]) {
+            st = rs_fail(err, RS_E_USAGE, "edit %d of %d changes nothing in this model", i + 1, r->o.n_edits);
+            goto out;
+        }
+    }
+out:
+    rs_free(touched);
+    return st;
+}
+
+static rs_status device_new(rs_run *r, rs_mem **out, int64_t elements, size_t size, rs_error *err)
+{
+    return r->backend->alloc(r->device, (size_t)(elements > 0 ? elements : 1) * size, out, err);
+}
+
+static rs_status allocate_heads(rs_run *r, rs_error *err)
+{
+    rs_status st = RS_OK;
+    int64_t T = r->o.positions, q = 0, k = 0, v = 0, z = 0, slot = 0;
+    for (int i = 0; i < r->graph->n_layers; i++) {
+        const rs_layer *l = &r->graph->layers[i];
+        q = q > (int64_t)l->heads * l->head_dim ? q : (int64_t)l->heads * l->head_dim;
+        k = k > (int64_t)l->kv_heads * l->head_dim ? k : (int64_t)l->kv_heads * l->head_dim;
+        v = v > (int64_t)l->kv_heads * l->v_dim ? v : (int64_t)l->kv_heads * l->v_dim;
+        z = z > (int64_t)l->heads * l->v_dim ? z : (int64_t)l->heads * l->v_dim;
+        slot = slot > l->head_dim ? slot : l->head_dim;
+    }
+    RS_TRY(device_new(r, &r->q, T * q, sizeof(float), err));
+    RS_TRY(device_new(r, &r->k, T * k, sizeof(float), err));
+    RS_TRY(device_new(r, &r->v, T * v, sizeof(float), err));
+    RS_TRY(device_new(r, &r->z, T * z, sizeof(float), err));
+    if (r->needs_slots) {
+        RS_TRY(device_new(r, &r->slots, T * r->slots_max * slot, sizeof(float), err));
+    }
+out:
+    return st;
+}
+
+static int64_t widest_mlp(const rs_graph *g)
+{
+    int64_t most = 0;
+    for (int i = 0; i < g->n_layers; i++) {
+        most = g->layers[i].hidden > most ? g->layers[i].hidden : most;
+    }
+    return most;
+}
+
+static rs_status allocate(rs_run *r, rs_error *err)
+{
+    rs_status st = RS_OK;
+    const rs_graph *g = r->graph;
+    const rs_plan *p = &r->plan;
+    int64_t T = r->o.positions, tokens = r->o.sequences * T, hidden = widest_mlp(g);
+    RS_TRY(device_new(r, &r->residual, tokens * g->width, sizeof(float), err));
+    RS_TRY(allocate_heads(r, err));
+    RS_TRY(device_new(r, &r->normed, p->chunk_rows * g->width, sizeof(float), err));
+    RS_TRY(device_new(r, &r->branch, p->chunk_rows * g->width, sizeof(float), err));
+    RS_TRY(device_new(r, &r->up, p->chunk_rows * hidden, sizeof(float), err));
+    RS_TRY(device_new(r, &r->gate, g->gated ? p->chunk_rows * hidden : 1, sizeof(float), err));
+    RS_TRY(device_new(r, &r->tile, g->max_heads * p->tile_rows * T, sizeof(float), err));
+    RS_TRY(device_new(r, &r->stats, g->max_heads * p->tile_rows * 2, sizeof(float), err));
+    RS_TRY(device_new(r, &r->tables, 2 * r->rotations_max * T * g->max_pairs, sizeof(float), err));
+    RS_TRY(device_new(r, &r->index, rs_pass_index(r).total, sizeof(int32_t), err));
+    RS_TRY(device_new(r, &r->vocab, p->vocab_chunk * g->width, sizeof(float), err));
+    RS_TRY(device_new(r, &r->logits, p->logit_rows * p->vocab_chunk, sizeof(float), err));
+    RS_TRY(device_new(r, &r->packed, p->packed, 1, err));
+    RS_TRY(device_new(r, &r->targets, tokens, sizeof(int32_t), err));
+    RS_TRY(device_new(r, &r->loss, tokens * 3, sizeof(double), err));
+    RS_TRY(rs_loader_create(r, last_layer(r), &r->loader, err));
+out:
+    return st;
+}
+
+static rs_status check_ids(const rs_run *r, rs_error *err)
+{
+    for (int64_t i = 0; i < r->o.sequences * r->o.positions; i++) {
+        if (r->o.ids[i] < 0 || r->o.ids[i] >= r->graph->vocab) {
+            return rs_fail(err, RS_E_FORMAT, "token %lld of sequence %lld is id %d, but the model's embedding has ids 0 to %lld", (long long)(i % r->o.positions),
+                           (long long)(i / r->o.positions), r->o.ids[i], (long long)r->graph->vocab - 1);
+        }
+    }
+    return RS_OK;
+}
+
+rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d, const rs_run_options *o, rs_run **out,
+                        rs_error *err)
+{
+    rs_status st = RS_OK;
+    rs_run *r = NULL;
+    *out = NULL;
+    RS_TRY(RS_NEW(&r, 1, err));
+    r->checkpoint = c;
+    r->graph = g;
+    r->weights = w;
+    r->backend = b;
+    r->device = d;
+    r->o = *o;
+    RS_TRY(rs_run_plan(g, w, o, &r->plan, err));
+    RS_TRY(check_ids(r, err));
+    RS_TRY(RS_NEW(&r->wanted, (size_t)(o->n_hooks + 1) * (size_t)(g->n_layers + 1), err));
+    for (int i = 0; i < o->n_hooks; i++) {
+        RS_TRY(ask_hook(r, i, err));
+    }
+    RS_TRY(resolve_edits(r, err));
+    RS_TRY(allocate(r, err));
+    *out = r;
+    r = NULL;
+out:
+    rs_run_destroy(r);
+    return st;
+}
+
+static rs_status layer_done(rs_run *r, int layer, rs_error *err)
+{
+    for (int i = 0; i < r->o.n_hooks; i++) {
+        if (r->o.hooks[i].layer_done) {
+            rs_status st = r->o.hooks[i].layer_done(r->o.hooks[i].ctx, layer, err);
+            if (st != RS_OK) {
+                return st;
+            }
+        }
+    }
+    return RS_OK;
+}
+
+static rs_status run_layer(rs_run *r, int layer, rs_error *err)
+{
+    rs_status st = RS_OK;
+    RS_TRY(rs_loader_layer(r->loader, r, layer, &r->layer, err));
+    RS_TRY(rs_attention_prepare(r, layer, err));
+    for (int64_t s = 0; s < r->o.sequences; s++) {
+        rs_frame f = rs_pass_frame(r, RS_SITE_RESID_PRE, layer, s);
+        f.view = rs_pass_residual(r, s, 0, r->o.positions);
+        RS_TRY(rs_pass_fire(r, &f, err));
+        RS_TRY(rs_attention_run(r, layer, s, err));
+        RS_TRY(rs_block_finish(r, layer, s, err));
+        if (r->o.progress) {
+            r->o.progress(r->o.progress_ctx, layer, s + 1, r->o.sequences);
+        }
+    }
+    RS_TRY(layer_done(r, layer, err));
+out:
+    return st;
+}
+
+rs_status rs_run_execute(rs_run *r, rs_error *err)
+{
+    rs_status st = RS_OK;
+    RS_TRY(rs_embed_run(r, err));
+    RS_TRY(layer_done(r, -1, err));
+    for (int layer = 0; layer <= last_layer(r); layer++) {
+        RS_TRY(run_layer(r, layer, err));
+    }
+    if (last_layer(r) == r->graph->n_layers - 1) {
+        RS_TRY(rs_unembed_run(r, err));
+        RS_TRY(layer_done(r, r->graph->n_layers, err));
+    }
+    RS_TRY(r->backend->sync(r->device, err));
+out:
+    return st;
+}
+
+const double *rs_run_token_nll(const rs_run *r)
+{
+    return r->nll;
+}
+
+void rs_run_destroy(rs_run *r)
+{
+    if (!r) {
+        return;
+    }
+    rs_mem *all[] = {r->residual, r->q, r->k, r->v, r->z, r->slots, r->normed, r->branch, r->gate, r->up, r->tile, r->stats, r->tables, r->index, r->vocab,
+                     r->logits, r->packed, r->targets, r->loss};
+    rs_loader_destroy(r->loader, r);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        r->backend->release(r->device, all[i]);
+    }
+    rs_rotary_deinit(&r->rotary);
+    rs_free(r->wanted);
+    rs_free(r->nll);
+    rs_free(r);
+}
