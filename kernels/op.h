@@ -40,6 +40,12 @@ rs_view rs_view_4d(rs_mem *m, size_t offset, rs_dtype t, int64_t a, int64_t b, i
 rs_view rs_view_rows(rs_view v, int64_t first, int64_t n);
 bool rs_view_present(const rs_view *v);
 int64_t rs_view_size(const rs_view *v); /* product of dims */
+/* Bytes from offset to the end of the farthest element; false when dims, strides or dtype are senseless or it overflows. */
+bool rs_view_extent(const rs_view *v, int64_t *bytes);
+/* May the two share an element? Exact for row windows with equal row strides (slices of one buffer), else by byte range. */
+bool rs_view_overlap(const rs_view *a, const rs_view *b);
+/* Same memory, offset, dtype, dims and strides. */
+bool rs_view_equal(const rs_view *a, const rs_view *b);
 
 typedef enum rs_norm_kind { RS_NORM_NONE, RS_NORM_RMS, RS_NORM_LAYER } rs_norm_kind;
 typedef enum rs_activation { RS_ACT_SILU, RS_ACT_GELU_ERF, RS_ACT_GELU_TANH, RS_ACT_RELU, RS_ACT_RELU2 } rs_activation;
@@ -133,7 +139,8 @@ typedef struct rs_op_mask {
 } rs_op_mask;
 
 /* Row softmax over visible columns, exact zeros elsewhere. sinks: one extra logit per head that joins the sum and is dropped.
- * stats[h,r] = { log-sum-exp, entropy in nats of the row (without the sink's mass) }. Entropy = lse - sum p s, no logarithm per entry. */
+ * stats[h,r] = { log-sum-exp, entropy in nats of the row (without the sink's mass) }. Entropy = lse - sum p s, no logarithm per entry.
+ * With a sink: the log-sum-exp includes it, the entropy is -sum p ln p over the columns (which then sum to less than 1). */
 typedef struct rs_op_softmax {
     rs_view s;     /* [H, R, C] in place */
     rs_view sinks; /* [H] | absent */
@@ -257,6 +264,14 @@ typedef struct rs_op {
 } rs_op;
 
 const char *rs_op_name(rs_op_kind kind);
+/* The views of an op by name, absent ones left out; returns their number. For backends that check bounds or copy. */
+enum { RS_OP_ARGUMENTS = 12 };
+typedef struct rs_op_argument {
+    const char *name; /* "x", "w", ... as in the struct above */
+    const rs_view *view;
+    bool written;
+} rs_op_argument;
+int rs_op_arguments(const rs_op *op, rs_op_argument out[RS_OP_ARGUMENTS]);
 /* dtype, shape, stride and aliasing of one op; RS_E_INTERNAL naming op, argument, found, expected. */
 rs_status rs_op_check(const rs_op *op, rs_error *err);
 

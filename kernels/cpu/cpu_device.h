@@ -1,0 +1,55 @@
+/* kernels/cpu/cpu_device.h: inside of the CPU backend: the device, its memory, its scratch, and the functions that run one op.
+ * An op function cuts its work into units that do not depend on the number of threads and lets OpenMP hand them out; every
+ * unit writes places of its own, so no sum depends on who ran what. For kernels/cpu alone. */
+#ifndef RS_KERNELS_CPU_DEVICE_H
+#define RS_KERNELS_CPU_DEVICE_H
+
+#include "analyzer/base/alloc.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/hot.h"
+
+struct rs_mem {
+    size_t bytes;
+    char *data; /* [bytes], 64-byte aligned */
+};
+
+/* Memory that ops need for the time of one op; grows once, freed with the device. */
+typedef enum rs_cpu_scratch {
+    RS_CPU_PANELS,   /* packed keys or values; rotated keys of LOGIT_SAMPLE */
+    RS_CPU_PRODUCTS, /* products of LOGIT_SAMPLE */
+    RS_CPU_QUERIES,  /* rotated queries and sums of LOGIT_SAMPLE */
+    RS_CPU_INDEX,    /* index tables made up by an op */
+    RS_CPU_SCRATCHES
+} rs_cpu_scratch;
+
+struct rs_device {
+    const rs_cpu_hot *hot;
+    int threads;
+    uint64_t allocated, peak;
+    struct {
+        void *data;
+        size_t bytes;
+    } scratch[RS_CPU_SCRATCHES];
+};
+
+/* *out: at least bytes, contents undefined, 64-byte aligned, the device's until the next call for the same slot. */
+rs_status rs_cpu_scratch_get(rs_device *d, rs_cpu_scratch slot, size_t bytes, void **out, rs_error *err);
+
+/* Bytes that can be had without swapping, within the limit of the control group; 0 when the system does not say. */
+uint64_t rs_cpu_memory_available(void);
+
+/* First element of a view; NULL when it is absent. Bounds were checked before the op was called. */
+static inline void *rs_cpu_data(const rs_view *v) { return v->mem ? v->mem->data + v->offset : NULL; }
+
+/* Threads for an op of so many units of work (about one per float operation): small ones do not pay for waking the others. */
+static inline int rs_cpu_threads(const rs_device *d, int64_t units) { return units < 32768 ? 1 : d->threads; }
+
+/* Every index of list[n] in [least, limit)? RS_E_INTERNAL naming op and argument otherwise. */
+rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least, int64_t limit,
+                             rs_error *err);
+
+typedef rs_status rs_cpu_op_fn(rs_device *d, const rs_op *op, rs_error *err);
+rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax, rs_cpu_cross_entropy;
+rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce;
+
+#endif

@@ -1,0 +1,184 @@
+/* kernels/cpu/cpu_probes.c: the sums that probes ask for: PAIR_REDUCE and PATTERN_REDUCE. */
+#include "kernels/cpu/cpu_device.h"
+
+/* ---- pairs ---- */
+
+/* Pairs (j, j + width / 2) where there is no table. */
+static rs_status pair_tables(rs_device *d, const rs_op_pair_reduce *o, int64_t pairs, const int32_t **lo, const int32_t **hi,
+                             rs_error *err) {
+    rs_status st = RS_OK;
+    void *made = NULL;
+    *lo = rs_cpu_data(&o->component_lo);
+    *hi = rs_cpu_data(&o->component_hi);
+    if (*lo) {
+        RS_TRY(rs_cpu_check_index("pair_reduce", "component_lo", *lo, pairs, 0, 2 * pairs, err));
+        RS_TRY(rs_cpu_check_index("pair_reduce", "component_hi", *hi, pairs, 0, 2 * pairs, err));
+        return RS_OK;
+    }
+    RS_TRY(rs_cpu_scratch_get(d, RS_CPU_INDEX, (size_t)(2 * pairs) * sizeof(int32_t), &made, err));
+    for (int64_t i = 0; i < 2 * pairs; i++) ((int32_t *)made)[i] = (int32_t)i;
+    *lo = made;
+    *hi = (const int32_t *)made + pairs;
+out:
+    return st;
+}
+
+rs_status rs_cpu_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_pair_reduce *o = &op->u.pair_reduce;
+    const float *x = rs_cpu_data(&o->x);
+    const int32_t *bucket = rs_cpu_data(&o->bucket), *lo = NULL, *hi = NULL;
+    double *out = rs_cpu_data(&o->out);
+    int64_t T = o->x.dim[0], H = o->x.dim[1], F = o->out.dim[3], cell = o->out.dim[2] * F;
+    int64_t blocks = (F + RS_HOT_PAIR_BLOCK - 1) / RS_HOT_PAIR_BLOCK;
+    RS_TRY(rs_cpu_check_index("pair_reduce", "bucket", bucket, T, -1, o->out.dim[0], err));
+    RS_TRY(pair_tables(d, o, F, &lo, &hi, err));
+    /* A unit is a block of pairs of a head: it owns its sums, over all rows in their order. */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(rs_cpu_threads(d, T *H *F))
+    for (int64_t unit = 0; unit < H * blocks; unit++) {
+        int64_t h = unit / blocks, first = unit % blocks * RS_HOT_PAIR_BLOCK;
+        int64_t n = F - first < RS_HOT_PAIR_BLOCK ? F - first : RS_HOT_PAIR_BLOCK;
+        for (int64_t t = 0; t < T; t++) {
+            if (bucket[t] < 0) continue;
+            d->hot->pair_row(x + t * o->x.stride[0] + h * o->x.stride[1], lo, hi, F, first, n, o->features,
+                             out + (bucket[t] * H + h) * cell);
+        }
+    }
+out:
+    return st;
+}
+
+/* ---- patterns ---- */
+
+typedef struct pattern_job {
+    const rs_cpu_hot *hot;
+    const rs_op_pattern_reduce *o;
+    int64_t rows, cols;
+    int64_t skipped; /* columns on the left that SQUARE and profile leave out: 0 or 1 */
+} pattern_job;
+
+static const float *pattern_row(const pattern_job *j, int64_t h, int64_t r) {
+    return (const float *)rs_cpu_data(&j->o->p) + h * j->o->p.stride[0] + r * j->o->p.stride[1];
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* First column that the row at position t may see. Everything left of it and right of t is an exact zero. */
+static int64_t first_seen(const pattern_job *j, int64_t t) {
+    const rs_op_pattern_reduce *o = j->o;
+    return o->window > 0 ? most(0, t - o->window + 1 - o->col0) : 0;
+}
+
+/* Sum of p over the columns listed for position t. */
+static double listed(const pattern_job *j, const float *row, int64_t t, const rs_view *start, const rs_view *column) {
+    const int32_t *at = rs_cpu_data(start), *col = rs_cpu_data(column);
+    double sum = 0;
+    for (int64_t i = at ? at[t] : 0; at && i < at[t + 1]; i++) {
+        int64_t c = col[i] - j->o->col0;
+        if (c >= 0 && c < j->cols) sum += (double)row[c];
+    }
+    return sum;
+}
+
+/* Single entries of the row at position t >= 1. */
+static void add_entries(const pattern_job *j, int64_t h, int64_t r, double *sums) {
+    const rs_op_pattern_reduce *o = j->o;
+    const float *row = pattern_row(j, h, r), *stats = rs_cpu_data(&o->stats);
+    int64_t t = o->row0 + r, c = t - o->col0;
+    if (c < j->cols) sums[RS_PATTERN_DIAGONAL] += (double)row[c];
+    if (c >= 1 && c <= j->cols) sums[RS_PATTERN_PREVIOUS] += (double)row[c - 1];
+    if (o->col0 == 0) sums[RS_PATTERN_FIRST] += (double)row[0];
+    sums[RS_PATTERN_ENTROPY] += (double)stats[h * o->stats.stride[0] + r * o->stats.stride[1] + 1];
+    sums[RS_PATTERN_DUPLICATE] += listed(j, row, t, &o->duplicate_start, &o->duplicate_column);
+    sums[RS_PATTERN_INDUCTION] += listed(j, row, t, &o->induction_start, &o->induction_column);
+    sums[RS_PATTERN_ROWS] += 1;
+}
+
+/* Rows r0..r1-1 (positions >= 1), columns c0..c1-1: mass and squares; the mass also into *cell (NULL: no map). */
+static void add_block(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t c0, int64_t c1, double *sums, double *cell) {
+    double block[2];
+    if (r0 >= r1 || c0 >= c1) return;
+    j->hot->block_sums(pattern_row(j, h, r0) + c0, j->o->p.stride[1], r1 - r0, c1 - c0, block);
+    sums[RS_PATTERN_MASS] += block[0];
+    if (c0 >= j->skipped) sums[RS_PATTERN_SQUARE] += block[1];
+    if (cell) *cell += block[0];
+}
+
+/* First position of block b when positions are shared out as position * B / T. */
+static int64_t block_start(int64_t b, int64_t blocks, int64_t positions) { return (b * positions + blocks - 1) / blocks; }
+
+/* Rows r0..r1-1, all in row block i of the map (blocks == 1 and map NULL without one): column block by column block. */
+static void add_band(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t blocks, double *sums, double *map_row) {
+    const rs_op_pattern_reduce *o = j->o;
+    int64_t end = least(j->cols, o->row0 + r1 - o->col0);
+    if (j->skipped) add_block(j, h, r0, r1, 0, 1, sums, map_row);
+    for (int64_t b = 0, c0 = j->skipped; b < blocks && c0 < end; b++) {
+        int64_t c1 = least(end, block_start(b + 1, blocks, o->positions) - o->col0);
+        if (c1 <= c0) continue;
+        add_block(j, h, r0, r1, c0, c1, sums, map_row ? map_row + b : NULL);
+        c0 = c1;
+    }
+}
+
+static void add_sums(const pattern_job *j, int64_t h) {
+    const rs_op_pattern_reduce *o = j->o;
+    double *sums = (double *)rs_cpu_data(&o->sums) + h * RS_PATTERN_SUMS, *map = rs_cpu_data(&o->map);
+    int64_t blocks = map ? o->map.dim[1] : 1, first = o->row0 == 0;
+    if (first && map) map[h * blocks * blocks] += (double)pattern_row(j, h, 0)[0]; /* row 0 sees itself alone */
+    for (int64_t r = first; r < j->rows; r++) add_entries(j, h, r, sums);
+    for (int64_t b = 0, r0 = first; b < blocks && r0 < j->rows; b++) {
+        int64_t r1 = least(j->rows, block_start(b + 1, blocks, o->positions) - o->row0);
+        if (r1 <= r0) continue;
+        add_band(j, h, r0, r1, blocks, sums, map ? map + (h * blocks + b) * blocks : NULL);
+        r0 = r1;
+    }
+}
+
+/* Distances of rows r..r+n-1 at once: row i starts one column further right, so that equal offsets are equal distances.
+ * The few columns on the left that only the later rows reach go one by one. */
+static void add_distances(const pattern_job *j, int64_t h, int64_t r, int64_t n, double *profile) {
+    const rs_op_pattern_reduce *o = j->o;
+    const float *p = pattern_row(j, h, r);
+    int64_t t = o->row0 + r, base = t - o->col0, first = most(j->skipped, first_seen(j, t));
+    for (int64_t i = 1; i < n; i++) {
+        for (int64_t c = most(j->skipped, first_seen(j, t + i)); c < first + i; c++) profile[base + i - c] += (double)p[i * o->p.stride[1] + c];
+    }
+    j->hot->profile_rows(p, o->p.stride[1], n, first, base, profile);
+}
+
+static void add_profile(const pattern_job *j, int64_t h) {
+    const rs_op_pattern_reduce *o = j->o;
+    double *profile = (double *)rs_cpu_data(&o->profile) + h * o->profile.dim[1];
+    for (int64_t r = o->row0 == 0; r < j->rows; r += RS_HOT_PROFILE_ROWS)
+        add_distances(j, h, r, least(RS_HOT_PROFILE_ROWS, j->rows - r), profile);
+}
+
+static rs_status check_list(const char *what, const rs_view *start, const rs_view *column, rs_error *err) {
+    const int32_t *at = rs_cpu_data(start);
+    for (int64_t t = 0; at && t + 1 < start->dim[0]; t++) {
+        if (at[t] < 0 || at[t + 1] < at[t] || at[t + 1] > column->dim[0])
+            return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: list '%s' of position %lld is %d to %d of %lld", what, (long long)t,
+                           (int)at[t], (int)at[t + 1], (long long)column->dim[0]);
+    }
+    return RS_OK;
+}
+
+rs_status rs_cpu_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
+    int64_t H = o->p.dim[0];
+    pattern_job j = {.hot = d->hot, .o = o, .rows = o->p.dim[1], .cols = o->p.dim[2], .skipped = o->skip_first && o->col0 == 0};
+    RS_TRY(check_list("duplicate", &o->duplicate_start, &o->duplicate_column, err));
+    RS_TRY(check_list("induction", &o->induction_start, &o->induction_column, err));
+    int parts = rs_view_present(&o->profile) ? 2 : 1;
+    /* Two units per head: the profile, and all the rest. */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(rs_cpu_threads(d, H *j.rows *j.cols))
+    for (int64_t unit = 0; unit < H * parts; unit++) {
+        if (unit < H) add_sums(&j, unit);
+        else add_profile(&j, unit - H);
+    }
+out:
+    return st;
+}
