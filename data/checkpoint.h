@@ -17,14 +17,14 @@ typedef enum rs_container { RS_CONTAINER_HF, RS_CONTAINER_GGUF, RS_CONTAINER_LLA
 
 typedef struct rs_tensor {
     const char *name;   /* as in the file; llama2.c tensors get Hugging Face llama names ("model.layers.0.self_attn.q_proj.weight") */
-    rs_dtype dtype;
+    rs_dtype dtype;     /* RS_DTYPE_COUNT for a type that base/dtype.h does not hold */
     bool usable;        /* false: a type we know the name of but cannot widen (I64, F8_E4M3, Q2_K, ...) */
     const char *type_name; /* as in the file, for messages */
     int n_dims;
     int64_t dims[4];    /* row-major, output features first, as in Hugging Face: GGUF's reversed order is already turned */
     int file;           /* index into files */
     uint64_t offset;    /* bytes from the start of that file */
-    int64_t bytes;
+    int64_t bytes;      /* 0 also for the few GGUF types whose block size is not certain; those are not usable */
 } rs_tensor;
 
 typedef struct rs_checkpoint rs_checkpoint;
