@@ -1,10 +1,10 @@
 /* probes/probe.h: the contract between the forward pass and a measurement. One measurement, one file.
  *
- * A probe declares its raw state (sums, per layer, with a leading fold axis), queues ops that add to that state while activations
- * exist, and turns raw state into finished arrays with a pure function. The runner (probe.c) owns everything else: device memory of
- * the state, zeroing it at the start of a layer, reading it back at the end, merging (addition), handing results to a sink.
- * Because finished arrays are a function of (graph, positions, state) alone, `merge` and split halves need no model run.
- * Knows no file format and no HTML. analyzer/cli drives it. */
+ * A probe declares its raw state (sums, per layer, with a leading fold axis), queues ops that add to that state while
+ * activations exist, and turns raw state into finished arrays with a pure function. The runner (probe.c) owns
+ * everything else: device memory of the state, zeroing it at the start of a layer, reading it back at the end, merging
+ * (addition), handing results to a sink. Because finished arrays are a function of (graph, positions, state) alone,
+ * `merge` and split halves need no model run. Knows no file format and no HTML. analyzer/cli drives it. */
 #ifndef RS_PROBES_PROBE_H
 #define RS_PROBES_PROBE_H
 
@@ -25,7 +25,8 @@ typedef struct rs_probe_facts {
     uint64_t seed;                /* of sampled measurements */
 } rs_probe_facts;
 
-/* Device views of this layer's state for one fold: item i is the i-th array the probe declared, without its fold axis. */
+/* Device views of this layer's state for one fold: item i is the i-th array the probe declared, without its fold axis.
+ */
 typedef struct rs_probe_state {
     rs_view view[RS_PROBE_STATES];
 } rs_probe_state;
@@ -36,16 +37,19 @@ typedef struct rs_probe_kind {
     const char *source; /* paper and formula */
     int folds;          /* RS_FOLDS, or fewer (>= 2) where the state is large */
     bool (*wants)(rs_site site);
-    /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds); data stays zero.
-     * At most RS_PROBE_STATES. Shapes may depend on the layer. */
+    /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds; "fold_<n>"
+     * where folds is not RS_FOLDS, for an axis of a store has one length); data stays zero. One of them is
+     * "state/<probe>/sequences" [fold], which the runner fills: how many sequences each fold has seen. At most
+     * RS_PROBE_STATES. Shapes may depend on the layer. */
     rs_status (*declare)(const rs_probe_facts *facts, int layer, rs_arrays *state, rs_error *err);
     /* Per-run scratch (maps on the device, token lists). May be NULL when none is needed. */
     rs_status (*begin)(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **scratch, rs_error *err);
     /* Queues ops that add this frame to the state of its fold (sequence mod folds). */
-    rs_status (*observe)(void *scratch, const rs_probe_facts *facts, const rs_frame *f, const rs_probe_state *state, rs_error *err);
+    rs_status (*observe)(void *scratch, const rs_probe_facts *facts, const rs_frame *f, const rs_probe_state *state,
+                         rs_error *err);
     void (*end)(void *scratch, const rs_backend *b, rs_device *d);
-    /* Raw state of one layer (host, as declared) -> finished arrays of that layer, without a layer axis, named "<probe>/<x>".
-     * Pure and idempotent. Cells without a value are NaN. */
+    /* Raw state of one layer (host, as declared) -> finished arrays of that layer, without a layer axis, named
+     * "<probe>/<x>". Pure and idempotent. Cells without a value are NaN. */
     rs_status (*finish)(const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_arrays *out, rs_error *err);
 } rs_probe_kind;
 
@@ -53,23 +57,29 @@ typedef struct rs_probe_kind {
 const rs_probe_kind *const *rs_probe_kinds(size_t *count);
 const rs_probe_kind *rs_probe_find(const char *name); /* NULL when unknown */
 
+/* Axes of finished arrays that have values of their own: 1-D arrays named by the axis ("distance", "bucket"). */
+rs_status rs_probe_axes(const rs_probe_facts *facts, rs_arrays *out, rs_error *err);
+
 /* dst += src, array by array (same declaration). RS_E_MISMATCH when they differ in name or shape. */
 rs_status rs_probe_merge(rs_arrays *dst, const rs_arrays *src, rs_error *err);
-/* Sum over the folds first, first+step, ...: host state with fold axis -> the same arrays with one fold. For split halves: (0,2), (1,2). */
+/* Sum over the folds first, first+step, ...: host state with fold axis -> the same arrays with one fold. For split
+ * halves: (0,2), (1,2). */
 rs_status rs_probe_fold_sum(const rs_arrays *state, int first, int step, rs_arrays *out, rs_error *err);
 
 /* Called once per layer and probe with that layer's raw state and finished arrays (borrowed). */
-typedef rs_status (*rs_probe_sink)(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state, const rs_arrays *results,
-                                   rs_error *err);
+typedef rs_status (*rs_probe_sink)(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state,
+                                   const rs_arrays *results, rs_error *err);
 
 typedef struct rs_probes rs_probes;
 /* kinds: [n] probes to run. */
-rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, const rs_backend *b, rs_device *d,
-                           rs_probe_sink sink, void *sink_ctx, rs_probes **out, rs_error *err);
+rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts,
+                           const rs_backend *b, rs_device *d, rs_probe_sink sink, void *sink_ctx, rs_probes **out,
+                           rs_error *err);
 /* The hook to hand to rs_run_create; valid while the probes live. */
 rs_hook rs_probes_hook(rs_probes *p);
 /* Device bytes of state of the largest layer, all probes: for the plan. */
-rs_status rs_probes_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int64_t *bytes, rs_error *err);
+rs_status rs_probes_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int64_t *bytes,
+                          rs_error *err);
 void rs_probes_destroy(rs_probes *p); /* NULL is fine */
 
 #endif

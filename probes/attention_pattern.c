@@ -1,0 +1,267 @@
+/* probes/attention_pattern.c: what heads attend to: themselves, the token before, the sink, earlier copies of a token
+ * and what stood behind them; how far, how sharply, and how much of the pattern depends on the distance alone. Gathers;
+ * attention_finish.c derives. Tiles of a sequence come in order of their rows; what needs the whole sequence is added
+ * to the state behind its last tile. */
+#include "probes/attention_pattern.h"
+
+#include "analyzer/base/alloc.h"
+#include "probes/axis.h"
+#include "probes/tally.h"
+
+#include <string.h>
+
+enum {
+    S_SUMS,
+    S_PROFILE,
+    S_DISTANCE,
+    S_TOEPLITZ,
+    S_LISTED,
+    S_MAP,
+    S_SEQUENCES
+}; /* order of declaration = index into rs_probe_state */
+
+typedef struct scratch {
+    rs_token_lists lists;
+    rs_mem *start;            /* [RS_LISTS, T + 1] i32 */
+    rs_mem *column[RS_LISTS]; /* [room] i32 */
+    int64_t room[RS_LISTS];   /* entries that fit on the device */
+    rs_mem *profile;          /* [H, T] f64 of the sequence at hand */
+    double *host;             /* [H, T] the same */
+    double *add, *work;       /* [H, points] what is added to the state; room to add in */
+    double axis[RS_PROFILE_POINTS];
+    int64_t points, positions;
+} scratch;
+
+static bool wants(rs_site site) { return site == RS_SITE_PATTERN; }
+
+static rs_status declare_heads(const char *name, const char *unit, const char *text, int64_t H, const char *last,
+                               int64_t n, rs_arrays *state, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_array *a = NULL;
+    RS_TRY(rs_arrays_add(state, &a, err, name, RS_F64, unit, text, last ? 3 : 2, RS_PATTERN_FOLD_AXIS,
+                         (int64_t)RS_PATTERN_FOLDS, "head", H, last, n));
+    rs_tally_zero(a);
+out:
+    return st;
+}
+
+static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *state, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_array *a = NULL;
+    int64_t H = facts->graph->layers[layer].heads, B = RS_MAP_BLOCKS;
+    RS_TRY(declare_heads("state/attention_pattern/sums", "1",
+                         "sums over rows 1..T-1: A[t,t], A[t,t-1], A[t,0], entropy (nats), A^2 without column 0, mass "
+                         "on duplicates, on induction columns, on all, rows",
+                         H, "pattern_sum", RS_PATTERN_SUMS, state, err));
+    RS_TRY(declare_heads("state/attention_pattern/profile", "1",
+                         "sums of A[t,t-D] without column 0, by distance (bins from each point to the next)", H,
+                         "profile_distance", rs_profile_axis(facts->positions, NULL), state, err));
+    RS_TRY(declare_heads("state/attention_pattern/distance", "tokens", "sum of D A[t,t-D] without column 0", H, NULL, 0,
+                         state, err));
+    RS_TRY(
+        declare_heads("state/attention_pattern/toeplitz", "1",
+                      "sum over sequences of the squared norm of the pattern's Toeplitz projection, without column 0",
+                      H, NULL, 0, state, err));
+    RS_TRY(rs_arrays_add(state, &a, err, "state/attention_pattern/listed_rows", RS_F64, "1",
+                         "rows with a duplicate, rows with an induction column", 2, RS_PATTERN_FOLD_AXIS,
+                         (int64_t)RS_PATTERN_FOLDS, "list", (int64_t)RS_LISTS));
+    rs_tally_zero(a);
+    RS_TRY(rs_arrays_add(state, &a, err, "state/attention_pattern/map", RS_F64, "1",
+                         "sums of A over blocks of rows and columns", 4, RS_PATTERN_FOLD_AXIS,
+                         (int64_t)RS_PATTERN_FOLDS, "head", H, "map_row", B, "map_column", B));
+    rs_tally_zero(a);
+    RS_TRY(rs_tally_declare_sequences(state, "attention_pattern", RS_PATTERN_FOLD_AXIS, RS_PATTERN_FOLDS, err));
+out:
+    return st;
+}
+
+static void end(void *ctx, const rs_backend *b, rs_device *d) {
+    scratch *s = ctx;
+    rs_token_lists_deinit(&s->lists);
+    b->release(d, s->start);
+    for (int i = 0; i < RS_LISTS; i++) {
+        b->release(d, s->column[i]);
+    }
+    b->release(d, s->profile);
+    rs_free(s->host);
+    rs_free(s->add);
+    rs_free(s->work);
+    rs_free(s);
+}
+
+static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
+    rs_status st = RS_OK;
+    scratch *s = NULL;
+    size_t T = (size_t)facts->positions, H = 1;
+    *out = NULL;
+    for (int l = 0; l < facts->graph->n_layers; l++) {
+        size_t h = (size_t)facts->graph->layers[l].heads;
+        H = h > H ? h : H;
+    }
+    RS_TRY(RS_NEW(&s, 1, err));
+    s->positions = facts->positions;
+    s->points = rs_profile_axis(facts->positions, s->axis);
+    size_t cells = H * (size_t)(s->points > RS_LISTS ? s->points : RS_LISTS);
+    RS_TRY(rs_token_lists_init(&s->lists, facts->positions, facts->graph->vocab, err));
+    RS_TRY(RS_NEW(&s->host, H * T, err));
+    RS_TRY(RS_NEW(&s->add, cells, err));
+    RS_TRY(RS_NEW(&s->work, cells, err));
+    RS_TRY(b->alloc(d, RS_LISTS * (T + 1) * sizeof(int32_t), &s->start, err));
+    RS_TRY(b->alloc(d, H * T * sizeof(double), &s->profile, err));
+    *out = s;
+    s = NULL;
+out:
+    if (s) {
+        end(s, b, d);
+    }
+    return st;
+}
+
+/* --- one sequence
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static rs_status write_list(scratch *s, int which, const rs_frame *f, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_token_list *list = &s->lists.list[which];
+    size_t starts = (size_t)(s->positions + 1) * sizeof *list->start;
+    if (list->room > s->room[which]) {
+        f->backend->release(f->device, s->column[which]);
+        s->column[which] = NULL;
+        s->room[which] = 0;
+        RS_TRY(f->backend->alloc(f->device, (size_t)list->room * sizeof *list->column, &s->column[which], err));
+        s->room[which] = list->room;
+    }
+    RS_TRY(f->backend->write(f->device, s->start, (size_t)which * starts, list->start, starts, err));
+    if (list->start[s->positions] > 0) {
+        RS_TRY(f->backend->write(f->device, s->column[which], 0, list->column,
+                                 (size_t)list->start[s->positions] * sizeof *list->column, err));
+    }
+out:
+    return st;
+}
+
+static rs_status begin_sequence(scratch *s, const rs_frame *f, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(rs_token_lists_build(&s->lists, f->ids, err));
+    for (int i = 0; i < RS_LISTS; i++) {
+        RS_TRY(write_list(s, i, f, err));
+    }
+    RS_TRY(f->backend->zero(f->device, s->profile, 0, (size_t)(f->layer_info->heads * s->positions) * sizeof(double),
+                            err));
+out:
+    return st;
+}
+
+static rs_view list_start(const scratch *s, int which) {
+    return rs_view_1d(s->start, (size_t)which * (size_t)(s->positions + 1) * sizeof(int32_t), RS_I32, s->positions + 1);
+}
+
+static rs_status reduce(const scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
+    rs_op op = {.kind = RS_OP_PATTERN_REDUCE,
+                .u.pattern_reduce = {
+                    .p = f->view,
+                    .stats = f->row_stats,
+                    .duplicate_start = list_start(s, RS_LIST_DUPLICATE),
+                    .duplicate_column = rs_view_1d(s->column[RS_LIST_DUPLICATE], 0, RS_I32, s->room[RS_LIST_DUPLICATE]),
+                    .induction_start = list_start(s, RS_LIST_INDUCTION),
+                    .induction_column = rs_view_1d(s->column[RS_LIST_INDUCTION], 0, RS_I32, s->room[RS_LIST_INDUCTION]),
+                    .sums = state->view[S_SUMS],
+                    .profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
+                    .map = state->view[S_MAP],
+                    .row0 = f->row0,
+                    .col0 = f->col0,
+                    .window = f->layer_info->window,
+                    .positions = s->positions,
+                    .skip_first = true}};
+    return rs_run_ops(f->backend, f->device, &op, 1, err);
+}
+
+/* Adds n numbers of s->add to a view of the state. */
+static rs_status add_to(scratch *s, const rs_frame *f, const rs_view *view, rs_error *err) {
+    return rs_tally_add_device(f->backend, f->device, view, s->add, s->work, err);
+}
+
+static void bin_profile(scratch *s, int64_t H) {
+    int64_t T = s->positions, n = s->points;
+    for (int64_t h = 0; h < H; h++) {
+        const double *sum = s->host + h * T;
+        double *bin = s->add + h * n;
+        for (int64_t i = 0; i < n; i++) {
+            int64_t to = i + 1 < n ? (int64_t)s->axis[i + 1] : T;
+            bin[i] = 0.0;
+            for (int64_t d = (int64_t)s->axis[i]; d < to; d++) {
+                bin[i] += sum[d];
+            }
+        }
+    }
+}
+
+static void mean_distances(scratch *s, int64_t H) {
+    for (int64_t h = 0; h < H; h++) {
+        s->add[h] = 0.0;
+        for (int64_t d = 0; d < s->positions; d++) {
+            s->add[h] += (double)d * s->host[h * s->positions + d];
+        }
+    }
+}
+
+/* The nearest pattern that depends on the distance alone has the mean of A over each diagonal; its squared norm is
+ * sum_d (sum of the diagonal)^2 / entries. Rows 1..T-1, columns 1..: T-1-d entries, none beyond the window. */
+static void toeplitz_norms(scratch *s, int64_t H, int64_t window) {
+    int64_t T = s->positions, most = window > 0 && window < T - 1 ? window : T - 1;
+    for (int64_t h = 0; h < H; h++) {
+        s->add[h] = 0.0;
+        for (int64_t d = 0; d < most; d++) {
+            double sum = s->host[h * T + d];
+            s->add[h] += sum * sum / (double)(T - 1 - d);
+        }
+    }
+}
+
+static rs_status end_sequence(scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
+    rs_status st = RS_OK;
+    int64_t H = f->layer_info->heads;
+    RS_TRY(f->backend->read(f->device, s->profile, 0, s->host, (size_t)(H * s->positions) * sizeof(double), err));
+    bin_profile(s, H);
+    RS_TRY(add_to(s, f, &state->view[S_PROFILE], err));
+    mean_distances(s, H);
+    RS_TRY(add_to(s, f, &state->view[S_DISTANCE], err));
+    toeplitz_norms(s, H, f->layer_info->window);
+    RS_TRY(add_to(s, f, &state->view[S_TOEPLITZ], err));
+    for (int i = 0; i < RS_LISTS; i++) {
+        s->add[i] = (double)s->lists.list[i].rows;
+    }
+    RS_TRY(add_to(s, f, &state->view[S_LISTED], err));
+out:
+    return st;
+}
+
+static rs_status observe(void *ctx, const rs_probe_facts *facts, const rs_frame *f, const rs_probe_state *state,
+                         rs_error *err) {
+    rs_status st = RS_OK;
+    scratch *s = ctx;
+    if (f->row0 == 0) {
+        RS_TRY(begin_sequence(s, f, err));
+    }
+    RS_TRY(reduce(s, f, state, err));
+    if (f->row0 + f->view.dim[1] >= facts->positions) {
+        RS_TRY(end_sequence(s, f, state, err));
+    }
+out:
+    return st;
+}
+
+const rs_probe_kind rs_attention_pattern = {
+    .name = "attention_pattern",
+    .title = "what heads attend to and how far",
+    .source = "diagonal and previous-token heads: Barbero et al., ICLR 2025; induction and duplicate tokens: Olsson et "
+              "al. 2022, TransformerLens head_detector; "
+              "attention sinks: Xiao et al., ICLR 2024",
+    .folds = RS_PATTERN_FOLDS,
+    .wants = wants,
+    .declare = declare,
+    .begin = begin,
+    .observe = observe,
+    .end = end,
+    .finish = rs_pattern_finish,
+};

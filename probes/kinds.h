@@ -1,0 +1,12 @@
+/* probes/kinds.h: the measurements of this folder, one per file; probe.c lists them. A new probe is a file, a line here
+ * and a line there. */
+#ifndef RS_PROBES_KINDS_H
+#define RS_PROBES_KINDS_H
+
+#include "probes/probe.h"
+
+extern const rs_probe_kind rs_frequency_norm;    /* frequency_norm.c */
+extern const rs_probe_kind rs_moments;           /* moments.c */
+extern const rs_probe_kind rs_attention_pattern; /* attention_pattern.c */
+
+#endif

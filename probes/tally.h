@@ -1,0 +1,37 @@
+/* probes/tally.h: what every probe does with raw sums: declare them, fold them together on the host, and add small
+ * host-side numbers to them on the device. Used by the probes only. */
+#ifndef RS_PROBES_TALLY_H
+#define RS_PROBES_TALLY_H
+
+#include "analyzer/base/array.h"
+#include "analyzer/base/status.h"
+#include "analyzer/forward/hook.h"
+
+#include <stdint.h>
+
+/* Sets every cell to 0: sums begin there, whereas finished arrays begin as NaN. */
+void rs_tally_zero(rs_array *a);
+/* Declares "state/<probe>/sequences" [axis: folds]: how many sequences each fold has seen. The runner (probe.c) counts
+ * them. */
+rs_status rs_tally_declare_sequences(rs_arrays *state, const char *probe, const char *axis, int folds, rs_error *err);
+
+/* Sum of array `name` over its folds first, first+step, ...: *out has the array's cells without the fold axis, *cells
+ * of them (cells may be NULL). Free with rs_free. RS_E_MISMATCH when the array is missing. */
+rs_status rs_tally_sum(const rs_arrays *state, const char *name, int first, int step, double **out, int64_t *cells,
+                       rs_error *err);
+/* The same over all folds; RS_E_MISMATCH when the array has not `expected` cells. */
+rs_status rs_tally_cells(const rs_arrays *state, const char *name, int64_t expected, double **out, rs_error *err);
+/* The same for one number per fold (sequences). */
+rs_status rs_tally_number(const rs_arrays *state, const char *name, double *out, rs_error *err);
+
+/* a / b; NaN when b is 0: a mean over nothing has no value. */
+double rs_tally_ratio(double a, double b);
+/* Pearson correlation of a and b [n] over the entries where both are finite; NaN when fewer than 2 or when one does not
+ * vary. */
+double rs_tally_correlation(const double *a, const double *b, int64_t n);
+
+/* device[i] += values[i] for a contiguous f64 view of n cells; work: [n]. Waits for the device. */
+rs_status rs_tally_add_device(const rs_backend *b, rs_device *d, const rs_view *view, const double *values,
+                              double *work, rs_error *err);
+
+#endif
