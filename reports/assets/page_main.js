@@ -1,0 +1,216 @@
+/* The small pictures, reliability, loss, and what the page does as a whole. */
+
+/* Things that Esc closes, tried in order; each says whether it was open. */
+const closers = [];
+
+/* Pictures over frequency show one rotary table: the one most layers use; a switch offers the others. */
+const shownRopes = run.ropes.map((r, i) => ({ ...r, i })).filter(r => r.rotated > 0 || !run.rotates);
+const mainRope = shownRopes.reduce((a, b) => (b.layers.length > a.layers.length ? b : a), shownRopes[0]);
+const shorten = r => (r.base ? `base ${short(r.base)}` : thinWords(r.words)) + ` (${r.layers.length} layer${r.layers.length > 1 ? 's' : ''})`;
+
+const [MEAN, MEDIAN, LOW, HIGH] = [0, 1, 2, 3];
+
+function byFrequency(key, rope, middle) {
+  const a = array('by_frequency/' + key);
+  if (!a) return [];
+  const r = run.ropes[rope], points = d3.range(Math.min(a.dims[2], r.pairs)).map(p => ({ x: p, y: cell(a, rope, middle, p), lo: cell(a, rope, LOW, p), hi: cell(a, rope, HIGH, p) }));
+  return withHole(points.filter(d => !Number.isNaN(d.y)), r);
+}
+
+function frequencyPlot(figure, o) {
+  const draw = rope => {
+    const n = run.ropes[rope].pairs, series = o.series.map(s => ({ ...s, kind: 'line', points: byFrequency(s.key, rope, o.middle) })).filter(s => s.points.length);
+    if (series.length === 0) return { stop() {} };
+    const wave = p => (run.ropes[rope].wavelength[p] ? `wavelength ${num(run.ropes[rope].wavelength[p])}` : 'not rotated');
+    return plot(figure, {
+      x: { type: 'linear', domain: [0, n - 1], label: run.rotates ? 'pair, fastest to slowest' : 'component pair', ticks: pairTicks(n), format: String },
+      y: o.y(series), top: topAxis(run.ropes[rope]), series, rules: o.rules(n), height: 290,
+      reading: { xs: d3.range(n), hint: 'Point at the picture, or focus it and use the arrow keys.', say: p => `pair ${p}, ${wave(p)}: ` + series.map(s => `${s.name} ${num(atPair(s.points, p))}`).join(', ') },
+      numbers: () => ({ columns: ['pair', 'wavelength', ...series.flatMap(s => [s.name, s.name + ', 10th percentile', s.name + ', 90th percentile'])], rows: d3.range(n).map(p => [String(p), run.ropes[rope].wavelength[p], ...series.flatMap(s => { const d = s.points.find(q => q.x === p) || {}; return [d.y, d.lo, d.hi]; })]) }),
+      label: figure.querySelector('h3').textContent,
+    });
+  };
+  const kept = Array.from(figure.children);
+  let now = draw(mainRope.i);
+  if (shownRopes.length < 2) return;
+  const choice = make('select', { 'aria-label': 'Layers shown, by rotation', onchange: e => { now.stop(); figure.replaceChildren(...kept); now = draw(+e.target.value); place(); } },
+    ...shownRopes.map(r => make('option', { value: r.i, selected: r.i === mainRope.i }, shorten(r))));
+  const place = () => figure.querySelector('.tools').append(choice);
+  place();
+}
+
+function normPicture(figure) {
+  frequencyPlot(figure, {
+    middle: MEAN,
+    series: [{ key: 'q_share', name: 'query', colour: 'var(--q)' }, { key: 'k_share', name: 'key', colour: 'var(--k)' }, { key: 'v_share', name: 'value', colour: 'var(--v)', dashed: true }],
+    y: series => ({ type: 'linear', domain: [0, 1.05 * d3.max(series, s => d3.max(s.points, d => d.hi))], label: 'share of a head’s norm' }),
+    rules: n => [{ y: 1 / n, name: 'uniform' }],
+  });
+}
+
+function costPicture(figure) {
+  frequencyPlot(figure, {
+    middle: MEDIAN,
+    series: [{ key: 'zero_cost', name: 'zeroing', colour: 'var(--zero)' }, { key: 'unrotate_cost', name: 'un-rotating', colour: 'var(--unrotate)' }],
+    y: series => ({ type: 'log', domain: logDomain(series.flatMap(s => s.points.flatMap(d => [d.y, d.lo, d.hi])), 6), label: 'of the logit variance' }),
+    rules: () => [],
+  });
+}
+
+function kindsPicture(figure) {
+  const a = array('head_kinds/count');
+  if (!a) return;
+  const used = run.kinds.map((k, i) => ({ ...k, i, total: d3.sum(d3.range(run.n_layers), l => cell(a, l, i)) })).filter(k => k.total > 0);
+  const floor = new Array(run.n_layers).fill(0);
+  const series = used.map(k => ({
+    name: `${k.name}: ${k.total}`, kind: 'bar', colour: `var(--kind-${k.key})`, index: 0, of: 1,
+    points: d3.range(run.n_layers).map(l => { const y = cell(a, l, k.i), from = floor[l]; floor[l] += y; return { x: l, y, from }; }),
+  }));
+  plot(figure, {
+    x: { type: 'linear', domain: [-0.6, run.n_layers - 0.4], label: 'layer', format: String, whole: true },
+    y: { type: 'linear', domain: [0, run.n_heads], label: 'heads', whole: true, format: String },
+    series, height: 290,
+    reading: { xs: d3.range(run.n_layers), hint: 'Point at a layer.', say: l => `layer ${l}: ` + used.filter(k => cell(a, l, k.i) > 0).map(k => `${cell(a, l, k.i)} ${k.name}`).join(', ') },
+    numbers: () => ({ columns: ['layer', ...used.map(k => k.name)], rows: d3.range(run.n_layers).map(l => [String(l), ...used.map(k => cell(a, l, k.i))]) }),
+    label: 'Heads of each kind by layer',
+  });
+}
+
+/* Closed form against sampled cost: tens of thousands of dots, so they are painted. */
+function scatterPicture(figure) {
+  const pairs = [['zero_cost', 'zeroing', '--zero'], ['unrotate_cost', 'un-rotating', '--unrotate']].filter(([k]) => array('moments/' + k) && array('moments/' + k + '_sampled') && (run.rotates || k === 'zero_cost'));
+  const dots = pairs.map(([k, name, colour]) => ({ name, colour, closed: array('moments/' + k).data, sampled: array('moments/' + k + '_sampled').data }));
+  const domain = logDomain(dots.flatMap(d => Array.from(d.sampled)), 7), before = figure.querySelector('figcaption');
+  const box = make('div', { class: 'plot' });
+  figure.insertBefore(legendOf([...dots.map(d => ({ name: d.name, colour: `var(${d.colour})`, kind: 'dots' })), { name: 'equal', rule: 'dashed' }]), before);
+  figure.insertBefore(box, before);
+  onWidth(box, width => {
+    const m = { left: 50, top: 22, right: 12, bottom: 42 }, side = Math.min(width - m.left - m.right, 380), dpr = window.devicePixelRatio || 1;
+    const x = d3.scaleLog().domain(domain).range([0, side]).clamp(true), y = d3.scaleLog().domain(domain).range([side, 0]).clamp(true), ticks = decades(domain, 6);
+    const canvas = make('canvas', { width: side * dpr, height: side * dpr, 'aria-hidden': 'true' }), c = canvas.getContext('2d');
+    canvas.style.cssText = `position:absolute;left:${m.left}px;top:${m.top}px;width:${side}px;height:${side}px`;
+    c.scale(dpr, dpr);
+    for (const d of dots) {
+      const many = d.closed.length > 20000;
+      c.fillStyle = colourOf(d.colour);
+      c.globalAlpha = many ? 0.12 : 0.3;
+      for (let i = 0; i < d.closed.length; i++) {
+        if (d.closed[i] > 0 && d.sampled[i] > 0) c.fillRect(x(d.closed[i]) - 1, y(d.sampled[i]) - 1, 2, 2);
+      }
+    }
+    const svg = d3.create('svg').attr('width', m.left + side + m.right).attr('height', m.top + side + m.bottom).attr('role', 'img').attr('aria-label', 'Closed form against sampled cost');
+    const g = svg.append('g').attr('transform', `translate(${m.left},${m.top})`);
+    g.append('g').attr('class', 'axis').call(d3.axisLeft(y).tickValues(ticks).tickFormat(short).tickSize(4));
+    g.append('g').attr('class', 'axis').attr('transform', `translate(0,${side})`).call(d3.axisBottom(x).tickValues(ticks).tickFormat(short).tickSize(4));
+    g.append('line').attr('class', 'rule dashed').attr('y1', side).attr('x2', side);
+    g.append('text').attr('class', 'title').attr('x', side / 2).attr('y', side + 34).attr('text-anchor', 'middle').text('closed form, of the logit variance');
+    g.append('text').attr('class', 'title').attr('x', -m.left + 2).attr('y', -9).text('sampled');
+    box.replaceChildren(canvas, svg.node());
+  });
+  const ratio = array('reliability/sampled_over_closed');
+  addTools(figure, () => ({
+    columns: ['layer', 'zeroing: sampled / closed (geometric mean)', 'un-rotating: sampled / closed (geometric mean)'],
+    rows: d3.range(run.n_layers).map(l => [String(l), cell(ratio, l, 0), cell(ratio, l, 1)]),
+  }));
+}
+
+/* A custom property as a colour a canvas understands. */
+function colourOf(name) {
+  const probe = make('span', { hidden: true });
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}
+
+function splitPicture(figure) {
+  const of = (key, heads) => {
+    const a = array('frequency_norm/' + key), out = [];
+    if (!a) return out;
+    for (let l = 0; l < run.n_layers; l++) for (let h = 0; h < heads; h++) { const r = cell(a, l, h); if (Number.isFinite(r)) out.push({ x: l, y: Math.max(1e-7, 1 - r), h }); }
+    return out;
+  };
+  const series = [{ name: 'query heads', kind: 'dots', open: true, colour: 'var(--q)', points: of('q_split_half', run.n_heads) }, { name: 'key heads', kind: 'dots', colour: 'var(--k)', points: of('k_split_half', run.n_kv_heads) }].filter(s => s.points.length);
+  if (series.length === 0) return;
+  const worst = (s, l) => d3.max(s.points.filter(d => d.x === l), d => d.y);
+  plot(figure, {
+    x: { type: 'linear', domain: [-0.6, run.n_layers - 0.4], label: 'layer', format: String, whole: true },
+    y: { type: 'log', domain: logDomain(series.flatMap(s => s.points.map(d => d.y)), 6), label: '1 − r' },
+    series, height: 400,
+    reading: { xs: d3.range(run.n_layers), hint: 'Point at a layer.', say: l => `layer ${l}, least agreement: ` + series.map(s => `${s.name} 1 − r = ${num(worst(s, l))}`).join(', ') },
+    numbers: () => ({ columns: ['layer', ...series.map(s => s.name + ': largest 1 - r')], rows: d3.range(run.n_layers).map(l => [String(l), ...series.map(s => worst(s, l))]) }),
+    label: 'Split half disagreement by layer',
+  });
+}
+
+function lossPicture(figure) {
+  const a = array('loss/by_position');
+  if (!a) return;
+  const points = d3.range(a.dims[0]).map(b => {
+    const [first, last, mean, error, n] = d3.range(5).map(f => cell(a, b, f));
+    return { x: Math.sqrt(first * last), y: mean, lo: Number.isFinite(error) ? mean - error : NaN, hi: mean + error, first, last, error, n };
+  }).filter(d => Number.isFinite(d.y));
+  const span = d => (d.first === d.last ? `position ${count(d.first)}` : `positions ${count(d.first)}–${count(d.last)}`);
+  const [lo, hi] = d3.extent(points.flatMap(d => [d.y, d.lo, d.hi]).filter(Number.isFinite));
+  plot(figure, {
+    x: { type: 'log', domain: [1, points[points.length - 1].last], label: 'position in the sequence', ticks: [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144].filter(t => t <= points[points.length - 1].last) },
+    y: { type: 'linear', domain: d3.scaleLinear().domain([Math.max(0, lo), hi]).nice(5).domain(), label: 'loss in nats' },
+    series: [{ kind: 'line', colour: 'var(--ink)', points: points.map(d => ({ x: d.x, y: d.y })) }, { kind: 'dots', colour: 'var(--ink)', points }],
+    rules: run.mean_nll !== null ? [{ y: run.mean_nll, name: `mean ${run.mean_nll.toFixed(3)} nats`, rule: 'dashed' }] : [],
+    reading: { xs: points.map(d => d.x), hint: 'Point at the curve.', say: i => `${span(points[i])}: ${points[i].y.toFixed(3)} nats, perplexity ${num(Math.exp(points[i].y))}` + (Number.isFinite(points[i].error) ? `, standard error ${num(points[i].error)}` : '') + `, ${count(points[i].n)} tokens` },
+    numbers: () => ({ columns: ['from position', 'to position', 'mean loss, nats', 'standard error', 'tokens'], rows: points.map(d => [d.first, d.last, d.y, d.error, d.n]) }),
+    label: 'Loss by position', height: 300,
+  });
+}
+
+const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
+
+/* --- the page as a whole --- */
+
+function setTheme() {
+  const button = document.getElementById('theme'), say = () => { button.textContent = isDark() ? 'Light' : 'Dark'; button.setAttribute('aria-label', `Switch to ${isDark() ? 'light' : 'dark'} colours`); };
+  button.hidden = false;
+  button.addEventListener('click', () => {
+    document.documentElement.dataset.theme = isDark() ? 'light' : 'dark';
+    say();
+    redrawAll();
+  });
+  scheme.addEventListener('change', () => { say(); redrawAll(); });
+  say();
+}
+
+function setKeys() {
+  const help = document.getElementById('help'), button = document.getElementById('keys');
+  button.hidden = false;
+  button.addEventListener('click', () => help.showModal());
+  document.getElementById('help-close').addEventListener('click', () => help.close());
+  document.addEventListener('keydown', e => {
+    if (e.altKey || e.ctrlKey || e.metaKey || help.open) return;
+    const typing = e.target.closest('input[type="text"], select, textarea');
+    if (e.key === 'Escape') {
+      if (closers.some(close => close())) e.preventDefault();
+    } else if (typing) {
+      return;
+    } else if (e.key === '?') {
+      help.showModal();
+    } else if (openHead.at >= 0 && (e.key === 'n' || e.key === 'p')) {
+      const h = heads[openHead.at + (e.key === 'n' ? 1 : -1)];
+      if (h) location.hash = `#l${h.layer}h${h.head}`;
+    }
+  });
+}
+
+function setPrint() {
+  addEventListener('beforeprint', () => { view.printing = true; document.querySelectorAll('details').forEach(d => { d.open = true; }); redrawAll(); });
+  addEventListener('afterprint', () => { view.printing = false; redrawAll(); });
+}
+
+document.querySelectorAll('figure[data-plot]').forEach(f => pictures[f.dataset.plot](f));
+headsTable(document.getElementById('heads-table'));
+closers.unshift(() => closeHead(true));
+setTheme();
+setKeys();
+setPrint();
+addEventListener('hashchange', followAddress);
+followAddress();

@@ -1,0 +1,288 @@
+/* The layer x frequency map: one canvas, a switch between quantities, axes and cursor in SVG above it. */
+
+/* Lightness falls (on paper) or rises (in the dark) evenly from the background; blind to red against green. */
+const ramps = {
+  light: d3.interpolateRgbBasis(['#ffffff', '#dceff0', '#a6d8d4', '#62b3c0', '#2f83b3', '#2a4f95', '#241d5c']),
+  dark: d3.interpolateRgbBasis(['#16181b', '#1d2b4d', '#23508a', '#2a7fab', '#4fb0b3', '#a9dcb2', '#fbfbd0']),
+};
+const ramp = t => ramps[isDark() ? 'dark' : 'light'](Math.max(0, Math.min(1, t)));
+const emptyColour = () => (isDark() ? '#3a3236' : '#efe7e2');
+
+/* The range of a quantity over all layers; quantities of one family share theirs, so that q, k and the control can be compared. */
+function familyOf(q) { return q.log ? 'cost' : q.key.endsWith('concentration') ? 'R' : q.key === 'two_norm_share' ? 'product' : 'share'; }
+const isShare = q => ['share', 'product'].includes(familyOf(q));
+
+function rangeOf(q) {
+  const family = familyOf(q);
+  if (family === 'R') return [0, 1];
+  const values = run.quantities.filter(o => familyOf(o) === family && array('map/' + o.key)).flatMap(o => Array.from(array('map/' + o.key).data)).filter(Number.isFinite);
+  if (q.log) return logDomain(values, 6);
+  return [0, d3.scaleLinear().domain([0, d3.max(values) || 1]).nice(8).domain()[1]];
+}
+
+function colourScale(q) {
+  const [lo, hi] = rangeOf(q);
+  if (!q.log) return { lo, hi, at: x => (x - lo) / (hi - lo) };
+  return { lo, hi, at: x => (x > 0 ? (Math.log10(x) - Math.log10(lo)) / (Math.log10(hi) - Math.log10(lo)) : 0) };
+}
+
+/* "share 0.083 (2.7 x uniform)" */
+function valueWords(q, l, x) {
+  if (Number.isNaN(x)) return `${q.label}: no value`;
+  if (!isShare(q)) return `${q.label} ${num(x)}${q.log ? ' ' + q.unit : ''}`;
+  return `${q.label} share ${num(x)} (${num(x * layerOf(l).pairs)} × uniform)`;
+}
+
+function headsWords(q, l) {
+  const n = q.by_key_head ? layerOf(l).kv_heads : layerOf(l).heads;
+  return n === 1 ? 'its one head' : `mean over ${n} ${q.by_key_head ? 'key ' : ''}heads`;
+}
+
+/* --- geometry --- */
+
+function geometry(width) {
+  const L = run.n_layers, F = run.n_pairs, ropes = run.ropes.filter(r => r.rotated > 0).slice(0, 3);
+  const marks = run.rotates && ropes.length === 1 ? contextMarks(ropes[0]) : [];
+  const left = 62, right = rowNotes().some(Boolean) ? 78 : 14, top = 16 + (ropes.length ? 14 + 20 * ropes.length : 0) + 14 * marks.length, bottom = 40;
+  const cw = Math.max(F > 96 ? 5 : 8, Math.min(34, Math.floor((width - left - right) / F)));
+  const ch = L <= 24 ? 18 : L <= 40 ? 14 : L <= 64 ? 10 : 8;
+  return { L, F, ropes, marks, left, right, top, bottom, cw, ch, w: cw * F, h: ch * L };
+}
+
+/* Where a pair's wavelength equals a context: to the right of it a pair does not complete a turn. */
+function contextMarks(rope) {
+  const out = [];
+  const add = (key, words, t) => {
+    const at = t > 0 ? pairAt(rope, t) : NaN;
+    if (!Number.isNaN(at)) out.push({ key, words: `${words} context ${count(t)}`, at: at + 0.5 });
+  };
+  const same = run.context === run.trained_context;
+  add('analysed', same ? 'analysed and trained' : 'analysed', run.context);
+  if (!same) add('trained', 'trained', run.trained_context);
+  return out;
+}
+
+/* What is special about a layer's row: no rotation, another base, a window. */
+function rowNotes() {
+  const several = run.ropes.filter(r => r.rotated > 0).length > 1;
+  return run.layers.map((y, l) => {
+    const r = ropeOf(l), words = [];
+    if (r.rotated === 0 && run.rotates) words.push('NoPE');
+    if (several && r.rotated > 0 && r.base) words.push('base ' + short(r.base));
+    if (y.window > 0 && run.layers.some(o => o.window !== y.window)) words.push('window ' + short(y.window));
+    return words.slice(0, several ? 1 : 2).join(', ');
+  });
+}
+
+/* --- drawing --- */
+
+function paintCells(canvas, geo, a, scale) {
+  const dpr = window.devicePixelRatio || 1;
+  canvas.width = Math.round(geo.w * dpr);
+  canvas.height = Math.round(geo.h * dpr);
+  canvas.style.width = geo.w + 'px';
+  canvas.style.height = geo.h + 'px';
+  canvas.style.left = geo.left + 'px';
+  canvas.style.top = geo.top + 'px';
+  const c = canvas.getContext('2d'), edge = (i, size) => Math.round(i * size * dpr);
+  for (let l = 0; l < geo.L; l++) {
+    for (let p = 0; p < geo.F; p++) {
+      const x = cell(a, l, p);
+      if (p >= layerOf(l).pairs) continue;
+      c.fillStyle = Number.isNaN(x) ? emptyColour() : ramp(scale.at(x));
+      c.fillRect(edge(p, geo.cw), edge(l, geo.ch), edge(p + 1, geo.cw) - edge(p, geo.cw), edge(l + 1, geo.ch) - edge(l, geo.ch));
+    }
+  }
+}
+
+function drawWavelengths(svg, geo) {
+  geo.ropes.forEach((rope, i) => {
+    const y = geo.top - 6 - 20 * (geo.ropes.length - 1 - i);
+    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${geo.left},${y})`);
+    g.append('line').attr('x1', geo.cw / 2).attr('x2', geo.cw * (rope.rotated - 0.5)).attr('y1', 0).attr('y2', 0);
+    for (const t of wavelengthTicks(rope)) {
+      const at = (t.at + 0.5) * geo.cw;
+      g.append('line').attr('x1', at).attr('x2', at).attr('y1', 0).attr('y2', -4);
+      g.append('text').attr('x', at).attr('y', -6).attr('text-anchor', 'middle').text(t.text);
+    }
+    if (rope.rotated < rope.pairs) {
+      g.append('text').attr('x', geo.cw * (rope.rotated + rope.pairs) / 2).attr('y', -6).attr('text-anchor', 'middle').text('not rotated');
+      g.append('line').attr('class', 'mark').attr('x1', geo.cw * rope.rotated).attr('x2', geo.cw * rope.rotated).attr('y1', -10).attr('y2', geo.h + 6);
+    }
+    if (geo.ropes.length > 1) g.append('text').attr('x', -6).attr('y', -3).attr('text-anchor', 'end').text(rope.base ? 'base ' + short(rope.base) : 'table ' + i);
+  });
+  if (geo.ropes.length) {
+    svg.append('text').attr('class', 'title').attr('x', geo.left).attr('y', 11).text('wavelength in tokens' + (geo.ropes.length > 1 ? ', by base' : ''));
+  }
+}
+
+function drawMarks(svg, geo) {
+  const g = svg.append('g').attr('transform', `translate(${geo.left},${geo.top})`);
+  geo.marks.forEach((m, i) => {
+    const x = m.at * geo.cw, y = -geo.top + 26 + 14 * i, words = (geo.w > 520 ? 'wavelength = ' : '') + m.words, right = x + 6.2 * words.length > geo.w;
+    for (const cls of ['mark halo', 'mark ' + m.key]) g.append('line').attr('class', cls).attr('x1', x).attr('x2', x).attr('y1', cls === 'mark halo' ? 0 : y - 8).attr('y2', geo.h);
+    g.append('text').attr('class', 'haloed').attr('x', x + (right ? -5 : 5)).attr('y', y).attr('text-anchor', right ? 'end' : 'start').text(words);
+  });
+}
+
+function drawFrame(svg, geo) {
+  const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${geo.left},${geo.top})`);
+  const rows = geo.ch >= 12 ? 2 : 5, columns = Math.max(1, [1, 2, 4, 8, 16].find(s => s * geo.cw >= 22) || 16);
+  for (let l = 0; l < geo.L; l++) {
+    if (l % rows) continue;
+    g.append('text').attr('x', -6).attr('y', (l + 0.5) * geo.ch + 4).attr('text-anchor', 'end').text(l);
+  }
+  for (let p = 0; p < geo.F; p += columns) {
+    g.append('line').attr('x1', (p + 0.5) * geo.cw).attr('x2', (p + 0.5) * geo.cw).attr('y1', geo.h).attr('y2', geo.h + 4);
+    g.append('text').attr('x', (p + 0.5) * geo.cw).attr('y', geo.h + 15).attr('text-anchor', 'middle').text(p);
+  }
+  g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
+  g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 33).attr('text-anchor', 'middle')
+    .text(run.rotates ? 'pair, fastest to slowest' + (run.ropes.some(r => r.rotated > 0 && r.rotated < r.pairs) ? ', then those not rotated' : '') : 'component pair (nothing rotates)');
+  g.append('text').attr('class', 'title').attr('transform', `translate(${-geo.left + 14},${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text('layer, first on top');
+  rowNotes().forEach((words, l) => {
+    if (words && (geo.ch >= 11 || l % 2 === 0)) g.append('text').attr('x', geo.w + 6).attr('y', (l + 0.5) * geo.ch + 4).text(words);
+  });
+}
+
+/* The scale's bar with its numbers. */
+function drawLegend(box, q, scale) {
+  const w = 260, h = 10, canvas = make('canvas', { width: w, height: 1, 'aria-hidden': 'true' }), c = canvas.getContext('2d');
+  for (let i = 0; i < w; i++) {
+    c.fillStyle = ramp(i / (w - 1));
+    c.fillRect(i, 0, 1, 1);
+  }
+  const x = q.log ? d3.scaleLog().domain([scale.lo, scale.hi]).range([0, w]) : d3.scaleLinear().domain([scale.lo, scale.hi]).range([0, w]);
+  const svg = d3.create('svg').attr('width', w + 60).attr('height', 46).attr('role', 'img').attr('aria-label', `colour scale from ${num(scale.lo)} to ${num(scale.hi)}`);
+  const g = svg.append('g').attr('transform', 'translate(14,16)');
+  g.append('text').attr('class', 'title').attr('x', -2).attr('y', -5).text(q.label + ', ' + q.unit);
+  g.append('image').attr('href', canvas.toDataURL()).attr('width', w).attr('height', h).attr('preserveAspectRatio', 'none');
+  g.append('rect').attr('width', w).attr('height', h).attr('fill', 'none').attr('stroke', 'var(--line)');
+  const ticks = q.log ? decades([scale.lo, scale.hi], 7) : x.ticks(5);
+  g.append('g').attr('class', 'axis').attr('transform', `translate(0,${h})`)
+    .call(d3.axisBottom(x).tickValues(ticks).tickFormat(t => (q.log && t === scale.lo ? '≤' : '') + short2(t)).tickSize(3)).call(a => a.select('path').remove());
+  const uniform = isShare(q) && 1 / run.n_pairs < scale.hi;
+  if (uniform) {
+    const at = x(1 / run.n_pairs);
+    g.append('line').attr('class', 'mark').attr('x1', at).attr('x2', at).attr('y1', -3).attr('y2', h + 3);
+  }
+  box.replaceChildren(svg.node(), ...(uniform ? [make('span', null, `Mark: uniform share, 1/${run.n_pairs} = ${num(1 / run.n_pairs)}.`)] : []));
+}
+const short2 = t => (t === 0 ? '0' : t < 0.01 ? short(t) : d3.format('.2~r')(t));
+
+/* --- the heads of a cell --- */
+
+/* Opens below the map: the cell's value for each head, each a way into the head view. */
+function showCellHeads(panel, q, l, p, close) {
+  const a = array(q.dataset), n = q.by_key_head ? layerOf(l).kv_heads : layerOf(l).heads, scale = colourScale(q);
+  const of = layerOf(l).heads / layerOf(l).kv_heads;
+  const rows = Array.from({ length: n }, (_, h) => ({ h, x: cell(a, l, h, p) }));
+  const top = q.log ? scale.hi : d3.max(rows, r => r.x) || 1;
+  const length = x => (Number.isNaN(x) ? 0 : q.log ? Math.max(0, scale.at(x)) : x / top) * 220;
+  const bar = x => d3.create('svg').attr('width', 224).attr('height', 11).attr('aria-hidden', 'true')
+    .call(s => s.append('rect').attr('class', 'bar').style('--c', 'var(--soft)').attr('width', length(x)).attr('height', 11)).node();
+  const link = h => make('a', { href: `#l${l}h${h}` }, `head ${h}`);
+  const name = h => {
+    if (!q.by_key_head || of <= 1) return [link(h)];
+    const group = d3.range(Math.ceil(h * of), Math.ceil((h + 1) * of));
+    return [`key head ${h}: `, ...group.flatMap((x, i) => (i ? [', ', link(x)] : [link(x)]))];
+  };
+  const body = rows.map(r => make('tr', null, make('td', { class: 't w' }, ...name(r.h)), make('td', null, num(r.x)), make('td', { class: 't' }, bar(r.x))));
+  const title = make('h3', { tabindex: '-1' }, `Heads of layer ${l}, pair ${p} (${wavelengthWords(l, p)}): ${q.label}`);
+  panel.replaceChildren(title, make('div', { class: 'box' }, make('table', { class: 'short' }, make('tbody', null, ...body))),
+    make('p', { class: 'tools' }, make('button', { type: 'button', onclick: close }, 'Close (Esc)')));
+  panel.hidden = false;
+  title.focus({ preventScroll: true });
+}
+
+/* --- the figure --- */
+
+function mapSwitch(quantities, choose) {
+  const field = make('fieldset', { class: 'switch', role: 'radiogroup', 'aria-label': 'Quantity shown in the map' });
+  quantities.forEach((q, i) => {
+    field.append(make('label', null, make('input', { type: 'radio', name: 'quantity', value: q.key, checked: i === 0, onchange: () => choose(q) }), q.label));
+  });
+  return field;
+}
+
+function layerMap(figure) {
+  const quantities = run.quantities.filter(q => array('map/' + q.key));
+  if (quantities.length === 0) return;
+  const before = figure.querySelector('figcaption'), title = figure.querySelector('h3');
+  const readout = make('output', { class: 'readout', 'aria-live': 'polite', id: 'map-readout' });
+  const scroll = make('div', { class: 'scroll' }), holder = make('div', { class: 'map', id: 'map-cells', tabindex: '0', role: 'application', 'aria-label': 'Layer by pair map. Arrow keys move between cells, Enter opens the heads of a cell.' });
+  const legend = make('div', { class: 'legend' }), panel = make('div', { class: 'cell-heads', hidden: true });
+  const canvas = make('canvas', { 'aria-hidden': 'true' });
+  const state = { q: quantities[0], l: 0, p: 0, on: false, geo: null, overlay: null, tools: null };
+  const hint = 'Point at a cell, or focus the map and use the arrow keys. A click or Enter opens the heads of the cell.';
+
+  const say = () => {
+    const { q, l, p } = state;
+    readout.textContent = `layer ${l}, pair ${p}: ${wavelengthWords(l, p)}, ${valueWords(q, l, cell(array('map/' + q.key), l, p))}, ${headsWords(q, l)}`;
+  };
+  const showCursor = () => {
+    const { geo, l, p } = state;
+    state.overlay.selectAll('rect').style('display', state.on ? null : 'none')
+      .attr('x', geo.left + p * geo.cw).attr('y', geo.top + l * geo.ch).attr('width', geo.cw).attr('height', geo.ch);
+    if (state.on) say(); else readout.textContent = hint;
+  };
+  const move = (l, p) => {
+    state.l = Math.max(0, Math.min(run.n_layers - 1, l));
+    state.p = Math.max(0, Math.min(layerOf(state.l).pairs - 1, p));
+    state.on = true;
+    showCursor();
+  };
+  const closePanel = () => {
+    if (panel.hidden) return false;
+    panel.hidden = true;
+    holder.focus({ preventScroll: true });
+    return true;
+  };
+  const open = () => showCellHeads(panel, state.q, state.l, state.p, closePanel);
+  closers.push(closePanel);
+
+  const draw = width => {
+    const geo = (state.geo = geometry(width)), a = array('map/' + state.q.key), scale = colourScale(state.q);
+    holder.style.width = geo.left + geo.w + geo.right + 'px';
+    const svg = d3.create('svg').attr('width', geo.left + geo.w + geo.right).attr('height', geo.top + geo.h + geo.bottom).attr('aria-hidden', 'true');
+    const marks = d3.create('svg').attr('width', geo.left + geo.w + geo.right).attr('height', geo.top + geo.h + geo.bottom).attr('aria-hidden', 'true').attr('class', 'overlay');
+    drawFrame(svg, geo);
+    drawWavelengths(marks, geo);
+    drawMarks(marks, geo);
+    state.overlay = marks.append('g');
+    for (const [cls, width2] of [['halo', 4], ['line', 2]]) state.overlay.append('rect').attr('class', 'cell-cursor ' + cls).attr('stroke-width', width2);
+    paintCells(canvas, geo, a, scale);
+    holder.replaceChildren(svg.node(), canvas, marks.node());
+    drawLegend(legend, state.q, scale);
+    title.textContent = state.q.title;
+    showCursor();
+  };
+  const cellAt = event => {
+    const box = canvas.getBoundingClientRect();
+    return [Math.floor((event.clientY - box.top) / state.geo.ch), Math.floor((event.clientX - box.left) / state.geo.cw)];
+  };
+  const inside = ([l, p]) => l >= 0 && l < run.n_layers && p >= 0 && p < layerOf(l).pairs;
+  holder.addEventListener('pointermove', e => { const at = cellAt(e); if (inside(at)) move(...at); });
+  holder.addEventListener('click', e => { const at = cellAt(e); if (inside(at)) { move(...at); open(); } });
+  holder.addEventListener('pointerleave', () => { if (document.activeElement !== holder) { state.on = false; showCursor(); } });
+  holder.addEventListener('focus', () => { if (holder.matches(':focus-visible')) move(state.l, state.p); });
+  holder.addEventListener('keydown', e => {
+    if (e.altKey || e.ctrlKey || e.metaKey) return;
+    const { l, p } = state, to = { ArrowUp: [l - 1, p], ArrowDown: [l + 1, p], ArrowLeft: [l, p - 1], ArrowRight: [l, p + 1], Home: [l, 0], End: [l, layerOf(l).pairs - 1] }[e.key];
+    if (to) { e.preventDefault(); move(...(state.on ? to : [l, p])); }
+    if (e.key === 'Enter' && state.on) { e.preventDefault(); open(); }
+  });
+
+  scroll.append(holder);
+  figure.insertBefore(mapSwitch(quantities, q => { state.q = q; panel.hidden = true; draw(scroll.clientWidth); state.tools.refresh(); }), before);
+  figure.insertBefore(make('div', null, readout, scroll, legend), before);
+  onWidth(scroll, draw);
+  state.tools = addTools(figure, () => {
+    const a = array('map/' + state.q.key);
+    return {
+      columns: ['layer', ...d3.range(run.n_pairs).map(p => 'pair ' + p)],
+      rows: d3.range(run.n_layers).map(l => [String(l), ...d3.range(run.n_pairs).map(p => cell(a, l, p))]),
+    };
+  });
+  figure.append(panel);
+}

@@ -1,0 +1,109 @@
+/* reports/view.h: a run, ready to be shown. The view is the only place where numbers are derived for showing: the formats print
+ * what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree.
+ * Knows data/store.h, no format. Written by view.c (reading), view_derive.c (numbers), view_words.c (sentences); read by render_*.c. */
+#ifndef RS_REPORTS_VIEW_H
+#define RS_REPORTS_VIEW_H
+
+#include "analyzer/base/arena.h"
+#include "analyzer/base/array.h"
+#include "analyzer/base/json.h"
+#include "analyzer/base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a head mostly does. The rules (measure, threshold, order) are rs_head_kinds in measures.c; the first that fits wins. */
+typedef enum rs_head_kind {
+    RS_HEAD_PREVIOUS, RS_HEAD_DIAGONAL, RS_HEAD_INDUCTION, RS_HEAD_FIRST, RS_HEAD_LOCAL, RS_HEAD_DIFFUSE, RS_HEAD_MIXED, RS_HEAD_KINDS
+} rs_head_kind;
+
+typedef struct rs_view_layer {
+    int heads, kv_heads, head_dim, pairs; /* pairs = head_dim / 2 */
+    int window;                           /* tokens; 0 = all earlier positions */
+    int rope;                             /* index into ropes */
+} rs_view_layer;
+
+/* One distinct rotary table and the layers that use it. Arrays have one entry per pair, fastest first, unrotated ones last. */
+typedef struct rs_view_rope {
+    const char *words, *kind, *source; /* words: "full RoPE, 32 pairs, base 100,000" */
+    double base;                       /* 0 when nothing rotates */
+    int pairs, rotated, n_layers;
+    const int *layers;                 /* [n_layers] */
+    const double *theta;               /* [pairs] rad/token; 0 = not rotated */
+    const double *wavelength;          /* [pairs] tokens; NaN = not rotated */
+    const double *turns;               /* [pairs] over the analysed context */
+    const double *turns_trained;       /* [pairs] over the trained context; NaN when that is unknown */
+    const double *factor;              /* [pairs] attention factor */
+    const int *lo, *hi, *region;       /* [pairs] components in Hugging Face order; region as in the store */
+} rs_view_rope;
+
+/* One query head. NaN = not measured; pairs -1. */
+typedef struct rs_view_head {
+    int layer, head, kv_head;
+    double previous, first, diagonal, induction, duplicate, entropy, effective, mean_distance, local, toeplitz, split_half;
+    double norm_split_half, fit_zero, fit_unrotate, logit_variance;
+    int top_pair_q, top_pair_k;
+    rs_head_kind kind; /* RS_HEAD_KINDS when attention was not measured */
+} rs_view_head;
+
+/* A sentence made from the numbers and the figure that proves it. */
+typedef struct rs_view_finding {
+    const char *key, *text, *figure; /* figure: id on the page, "" for none */
+} rs_view_finding;
+
+enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 8, RS_VIEW_BANDS = 8 };
+
+/* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured. */
+typedef struct rs_view_band {
+    int first, last;          /* pairs, inclusive */
+    double longest, shortest; /* wavelengths in tokens; NaN = not rotated */
+    double q_share, k_share, v_share;      /* sums over the band of the mean share; 1 over all bands */
+    double zero_cost, unrotate_cost;       /* median over heads, layers and the band's pairs */
+} rs_view_band;
+
+typedef struct rs_report_view {
+    rs_arena *arena;
+    const char *path, *program;
+    /* facts of the run, "" or -1 or NaN when the file has none */
+    const char *tool, *tool_version, *command_line, *created, *model_name, *model_path, *model_container, *family, *rope_words;
+    const char *ids_sha256, *tokenizer, *bos, *perplexity_definition, *device, *probes, *schema_version, *seed;
+    const char *warnings; /* one a line */
+    int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
+    double mean_nll, perplexity, seconds, tokens_per_second;
+    const rs_json *model_files, *text_files; /* lists of objects, or NULL; owned by the two roots below */
+    rs_json *model_files_root, *text_files_root, *layer_facts_root;
+    /* shapes */
+    int n_layers, n_heads, n_kv_heads, n_pairs; /* largest over layers */
+    int64_t n_head_rows;
+    rs_view_layer *layers; /* [n_layers] */
+    rs_view_rope *ropes;   /* [n_ropes] in order of first layer */
+    int n_ropes;
+    bool rotates;          /* some pair of some layer does */
+    rs_view_head *heads;   /* [n_head_rows] by layer, then head; padded heads are not in it */
+    /* numbers: as stored under the store's names, and derived (view_derive.c lists them) */
+    rs_arrays stored, derived;
+    /* words */
+    rs_view_finding findings[RS_VIEW_FINDINGS];
+    int n_findings;
+    int head_kind_count[RS_HEAD_KINDS];
+    rs_view_band bands[RS_VIEW_BANDS]; /* of the table most layers use */
+    int n_bands, main_rope;
+} rs_report_view;
+
+/* Reads the run file and derives everything. Fails: what rs_store_open fails with; RS_E_FORMAT when the RoPE table or the
+ * attributes that every run has are missing (named). Free with rs_report_view_close. */
+rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err);
+void rs_report_view_close(rs_report_view *v); /* NULL is fine */
+
+/* Stored or derived array by name, NULL when the run has none (the probe was not run). */
+const rs_array *rs_view_array(const rs_report_view *v, const char *name);
+/* Cell of an array of 2 to 4 axes; NaN outside of it or when a is NULL. Unused indices are 0. */
+double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k);
+/* Text of a finding by key, NULL when it could not be made. */
+const char *rs_view_finding_text(const rs_report_view *v, const char *key);
+
+/* --- the steps of rs_report_view_open, in order (view_derive.c, view_words.c) --- */
+rs_status rs_view_derive(rs_report_view *v, rs_error *err);
+rs_status rs_view_say(rs_report_view *v, rs_error *err);
+
+#endif
