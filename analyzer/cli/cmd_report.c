@@ -1,0 +1,84 @@
+#include "analyzer/cli/commands.h"
+
+#include "analyzer/base/alloc.h"
+#include "analyzer/base/file.h"
+#include "analyzer/cli/program.h"
+#include "reports/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct report_options {
+    rs_strings arguments;
+    const char *output;
+    int format; /* 0: by the output's name */
+    bool force, quiet;
+} report_options;
+
+static const char *const endings[] = {".html", ".txt", ".json", ".csv"};
+
+/* --format, or what the output's name ends in, or HTML for files and text for the terminal. */
+static rs_report_format choose(const report_options *o)
+{
+    if (o->format > 0) {
+        return (rs_report_format)(o->format - 1);
+    }
+    for (size_t i = 0; o->output && i < sizeof endings / sizeof *endings; i++) {
+        if (rs_ends_with(o->output, endings[i])) {
+            return (rs_report_format)i;
+        }
+    }
+    return o->output && strcmp(o->output, "-") != 0 ? RS_REPORT_HTML : RS_REPORT_TEXT;
+}
+
+static int columns(void)
+{
+    const char *s = getenv("COLUMNS");
+    long n = s ? strtol(s, NULL, 10) : 0;
+    return n >= 60 && n <= 400 ? (int)n : 80;
+}
+
+static rs_status run(const void *options, rs_error *err)
+{
+    rs_status st = RS_OK;
+    const report_options *o = options;
+    rs_report_options ro = {.format = choose(o), .columns = columns(), .program = rs_program_version()};
+    const char *output = o->output ? o->output : "-";
+    char *temporary = NULL, size[32];
+    rs_text t = {0};
+    if (strcmp(output, "-") != 0) {
+        RS_TRY(rs_output_prepare(output, o->force, &temporary, err));
+    }
+    RS_TRY(rs_report_render(o->arguments.item, o->arguments.count, &ro, &t, err));
+    RS_TRY(rs_text_status(&t, err));
+    RS_TRY(rs_output_write(output, o->force, t.data, t.bytes, err));
+    if (temporary) {
+        rs_note(o->quiet, "wrote %s (%s)", output, rs_format_bytes(size, t.bytes));
+    }
+out:
+    rs_free(temporary);
+    rs_text_deinit(&t);
+    return st;
+}
+
+static const rs_option table[] = {
+    {"output", 'o', RS_OPT_FILE, "FILE", "where to write (default: text to standard output); - is standard output", offsetof(report_options, output), false, 0, 0},
+    {"format", 'f', RS_OPT_CHOICE, "auto|html|text|json|csv", "form of the report (default: auto, by the output's name)", offsetof(report_options, format), false, 0, 0},
+    {"force", 0, RS_OPT_FLAG, NULL, "replace FILE when it exists", offsetof(report_options, force), false, 0, 0},
+    {"quiet", 'q', RS_OPT_FLAG, NULL, "no notes on stderr", offsetof(report_options, quiet), false, 0, 0},
+    {0},
+};
+
+const rs_command rs_cmd_report = {
+    .name = "report",
+    .summary = "turn a run file into a page, a text, JSON or CSV",
+    .synopsis = "RUN.h5 [-o page.html]",
+    .description = "Reads a run file and writes what it says: one offline HTML page, a text for the terminal, JSON with every fact, or CSV with a row per "
+                   "layer, head and pair. Needs neither the model nor the text.",
+    .options = table,
+    .options_size = sizeof(report_options),
+    .least_arguments = 1,
+    .most_arguments = -1,
+    .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --format csv > pairs.csv",
+    .run = run,
+};
