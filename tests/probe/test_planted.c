@@ -1,0 +1,290 @@
+/* Ground truth: models whose heads were written by hand (tests/support/planted.h). The whole path, from the files on
+ * disk to the finished arrays, must find what was planted where it was planted, and nothing in heads with random
+ * weights. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "analyzer/base/arena.h"
+#include "analyzer/forward/run.h"
+#include "probes/probe.h"
+#include "tests/support/planted.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SEQUENCES = 6, T = PLANTED_CONTEXT, H = PLANTED_HEADS, F = PLANTED_PAIRS };
+
+/* --- running the program's own path
+ * --------------------------------------------------------------------------------------------------- */
+
+typedef struct found {
+    rs_arrays layer[PLANTED_LAYERS]; /* finished arrays of all probes */
+} found;
+
+static rs_status keep(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state, const rs_arrays *results,
+                      rs_error *err) {
+    rs_status st = RS_OK;
+    found *f = ctx;
+    (void)kind;
+    (void)state;
+    for (size_t i = 0; i < results->count; i++) {
+        const rs_array *a = &results->items[i];
+        rs_array *b = NULL;
+        RS_TRY(rs_arrays_add(&f->layer[layer], &b, err, a->name, a->stored_as, a->unit, a->long_name, a->n_dims,
+                             a->dim_names[0], a->dims[0], a->dim_names[1], a->dims[1], a->dim_names[2], a->dims[2],
+                             a->dim_names[3], a->dims[3]));
+        memcpy(b->data, a->data, (size_t)rs_array_size(a) * sizeof *a->data);
+    }
+out:
+    return st;
+}
+
+static rs_status run_model(const char *folder, const int32_t *ids, found *out, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_checkpoint *checkpoint = NULL;
+    rs_arena *arena = NULL;
+    const rs_graph *graph = NULL;
+    const rs_weights *weights = NULL;
+    const rs_backend *backend = NULL;
+    rs_device *device = NULL;
+    rs_probes *probes = NULL;
+    rs_run *run = NULL;
+    size_t n = 0;
+    const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
+    RS_TRY(rs_arena_create(&arena, err));
+    RS_TRY(rs_checkpoint_open(folder, &checkpoint, err));
+    RS_TRY(rs_graph_create(checkpoint, &(rs_graph_options){.context = T}, arena, &graph, err));
+    RS_TRY(rs_weights_bind(checkpoint, graph, arena, &weights, err));
+    RS_TRY(rs_device_open("cpu", 0, &backend, &device, err));
+    rs_probe_facts facts = {.graph = graph, .positions = T, .sequences = SEQUENCES, .seed = 3};
+    RS_TRY(rs_probes_create(kinds, n, &facts, backend, device, keep, out, &probes, err));
+    rs_hook hook = rs_probes_hook(probes);
+    rs_run_options options = {
+        .ids = ids, .sequences = SEQUENCES, .positions = T, .hooks = &hook, .n_hooks = 1, .last_layer = -1};
+    RS_TRY(rs_run_create(checkpoint, graph, weights, backend, device, &options, &run, err));
+    RS_TRY(rs_run_execute(run, err));
+out:
+    rs_run_destroy(run);
+    rs_probes_destroy(probes);
+    if (backend) {
+        backend->close(device);
+    }
+    rs_checkpoint_close(checkpoint);
+    rs_arena_destroy(arena);
+    return st;
+}
+
+static void drop(found *f) {
+    for (int l = 0; l < PLANTED_LAYERS; l++) {
+        rs_arrays_deinit(&f->layer[l]);
+    }
+}
+
+/* Writes the variant into a folder of its own, runs it, removes the folder. */
+static void audit(const char *variant, found *out) {
+    char folder[] = "/tmp/planted_XXXXXX", path[64];
+    rs_error err = {0};
+    int32_t *ids = calloc(SEQUENCES * T, sizeof *ids);
+    memset(out, 0, sizeof *out);
+    assert_non_null(ids);
+    planted_ids(1, SEQUENCES, ids);
+    assert_non_null(mkdtemp(folder));
+    assert_true(planted_write(variant, folder));
+    rs_status st = run_model(folder, ids, out, &err);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    unlink(path);
+    rmdir(folder);
+    free(ids);
+    if (st != RS_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static const double *get(const found *f, int layer, const char *name) {
+    const rs_array *a = rs_arrays_find(&f->layer[layer], name);
+    if (!a) {
+        fail_msg("%s is missing", name);
+        abort();
+    }
+    return a->data;
+}
+
+static double of_pairs(const double *a, int head, int from, int to) {
+    double sum = 0.0;
+    for (int f = from; f < to; f++) {
+        sum += a[head * F + f];
+    }
+    return sum;
+}
+
+#define assert_near(a, b, tolerance)                                                                                   \
+    do {                                                                                                               \
+        double a_ = (a), b_ = (b);                                                                                     \
+        if (!(fabs(a_ - b_) <= (tolerance))) fail_msg("%s = %g, not %g", #a, a_, b_);                                  \
+    } while (0)
+
+/* --- the planted layer
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static void previous_token_head_is_found(void **state) {
+    const found *f = *state;
+    const int h = PLANTED_PREVIOUS;
+    const double *zero = get(f, 0, "moments/zero_cost"), *unrotate = get(f, 0, "moments/unrotate_cost"),
+                 *sampled = get(f, 0, "moments/zero_cost_sampled");
+    const double *q_share = get(f, 0, "frequency_norm/q_share"), *k_share = get(f, 0, "frequency_norm/k_share"),
+                 *R = get(f, 0, "moments/q_concentration");
+    /* Its neighbours' logits are 10 below: e^-10 twice, and the first row has position 0 alone to look back to. */
+    assert_near(get(f, 0, "attention_pattern/previous")[h], 1.0, 1e-3);
+    assert_near(get(f, 0, "attention_pattern/p90_distance")[h], 1.0, 0.0);
+    assert_near(get(f, 0, "attention_pattern/toeplitz_share")[h], 1.0, 1e-3);
+    assert_near(of_pairs(q_share, h, 0, PLANTED_FAST), 1.0, 0.0); /* the other rows are zeros */
+    assert_near(of_pairs(k_share, h, 0, PLANTED_FAST), 1.0, 0.0);
+    for (int i = 0; i < F; i++) {
+        if (i >= PLANTED_FAST) {
+            assert_near(zero[h * F + i], 0.0, 0.0);
+            assert_near(unrotate[h * F + i], 0.0, 0.0);
+            continue;
+        }
+        assert_true(zero[h * F + i] > 0.02);
+        /* q and k do not vary: un-rotated, the pair is a constant, which is what zeroing makes of it; float32 norms
+         * move it by 1e-5 */
+        assert_near(unrotate[h * F + i] / zero[h * F + i], 1.0, 1e-3);
+        assert_near(sampled[h * F + i] / zero[h * F + i], 1.0, 0.1); /* 32 rows of each sequence stand for all */
+        assert_near(R[h * F + i], 1.0, 1e-5);
+    }
+    assert_near(get(f, 0, "moments/share_pp")[h], 1.0, 1e-4); /* nothing but position */
+    assert_near(get(f, 0, "moments/share_pp_sampled")[h], 1.0, 1e-4);
+    const rs_array *curve = rs_arrays_find(&f->layer[0], "moments/distance_curve");
+    for (int64_t d = 0; d < curve->dims[1]; d++) { /* its curve peaks at distance 1 */
+        assert_true(d == 1 || curve->data[h * curve->dims[1] + d] < curve->data[h * curve->dims[1] + 1] - 9.0);
+    }
+}
+
+static void content_head_is_found(void **state) {
+    const found *f = *state;
+    const int h = PLANTED_CONTENT, slow = PLANTED_SLOW_PAIR;
+    const double *zero = get(f, 0, "moments/zero_cost"), *unrotate = get(f, 0, "moments/unrotate_cost");
+    assert_near(get(f, 0, "frequency_norm/q_share")[h * F + slow], 1.0, 0.0);
+    assert_near(get(f, 0, "frequency_norm/k_share")[h * F + slow], 1.0, 0.0);
+    assert_near(get(f, 0, "frequency_norm/q_top_pair")[h], slow, 0.0);
+    assert_near(zero[h * F + slow], 1.0, 0.1); /* the whole logit is in this pair; sampled rows set the scale */
+    assert_near(get(f, 0, "moments/zero_cost_sampled")[h * F + slow], 1.0, 1e-6);
+    assert_near(of_pairs(zero, h, 0, slow), 0.0, 0.0);
+    assert_true(unrotate[h * F + slow] < 1e-3 * zero[h * F + slow]); /* theta T = 0.02 */
+    assert_true(get(f, 0, "moments/unrotate_cost_sampled")[h * F + slow] < 1e-3);
+    assert_near(get(f, 0, "moments/share_pc")[h], 1.0, 1e-3); /* key content */
+    assert_near(get(f, 0, "moments/share_pc_sampled")[h], 1.0, 1e-3);
+    assert_true(get(f, 0, "attention_pattern/previous")[h] < 0.1);
+    assert_true(get(f, 0, "attention_pattern/p50_distance")[h] >
+                16); /* at whatever distance: half of the mass beyond a quarter of the mean row */
+    assert_true(get(f, 0, "attention_pattern/toeplitz_share")[h] < 0.5);
+    /* It reads 8.8 nats apart, so the mass on the class is all but e^-8.8 * 3; a mean row of 64 holds 16 of the class:
+     * entropy log 16 */
+    assert_near(get(f, 0, "attention_pattern/entropy")[h], log(16.0), 0.5);
+}
+
+static void sink_head_is_found(void **state) {
+    const found *f = *state;
+    const int h = PLANTED_SINK;
+    assert_near(get(f, 0, "attention_pattern/first")[h], 1.0, 1e-3); /* 127 others at e^-12 */
+    assert_near(get(f, 0, "attention_pattern/distance_mass")[h * 7], 1.0, 1e-3);
+    assert_near(get(f, 0, "frequency_norm/k_mean_sink")[h * F + PLANTED_SINK_PAIR], sqrt(68.0), 1e-3);
+    assert_near(of_pairs(get(f, 0, "frequency_norm/k_mean"), h, 0, F), 0.0, 0.0); /* the sink is in no average */
+    assert_near(get(f, 0, "frequency_norm/q_share")[h * F + PLANTED_SINK_PAIR], 1.0, 0.0);
+}
+
+static void ignored_pairs_are_found(void **state) {
+    const found *f = *state;
+    const int h = PLANTED_HALF;
+    static const char *const ZERO[] = {"frequency_norm/q_mean", "frequency_norm/k_rms",  "frequency_norm/two_norm",
+                                       "moments/zero_cost",     "moments/unrotate_cost", "moments/zero_cost_sampled"};
+    for (size_t i = 0; i < sizeof ZERO / sizeof ZERO[0]; i++) {
+        const double *a = get(f, 0, ZERO[i]);
+        assert_near(of_pairs(a, h, PLANTED_USED_PAIRS, F), 0.0, 0.0);
+        for (int p = 0; p < PLANTED_USED_PAIRS; p++) {
+            assert_true(a[h * F + p] > 1e-3);
+        }
+    }
+}
+
+/* What was planted stands out in its own head only. */
+static void nothing_else_is_found(void **state) {
+    const found *f = *state;
+    for (int l = 0; l < PLANTED_LAYERS; l++) {
+        for (int h = 0; h < H; h++) {
+            bool previous = l == 0 && h == PLANTED_PREVIOUS, sink = l == 0 && h == PLANTED_SINK;
+            assert_true(previous || get(f, l, "attention_pattern/previous")[h] < 0.15);
+            assert_true(sink || get(f, l, "attention_pattern/first")[h] < 0.3);
+            assert_true(get(f, l, "attention_pattern/diagonal")[h] < 0.15);
+        }
+    }
+}
+
+/* --- random weights
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
+
+static void check_random(const found *f, int layer) {
+    const double *share[2] = {get(f, layer, "frequency_norm/q_share"), get(f, layer, "frequency_norm/k_share")};
+    const double *zero = get(f, layer, "moments/zero_cost"), *unrotate = get(f, layer, "moments/unrotate_cost");
+    for (int h = 0; h < H; h++) {
+        assert_true(get(f, layer, "attention_pattern/previous")[h] < 0.15);
+        assert_true(get(f, layer, "attention_pattern/first")[h] < 0.3);
+        assert_true(get(f, layer, "attention_pattern/diagonal")[h] < 0.15);
+        for (int p = 0; p < F; p++) { /* no band: all pairs are used about alike */
+            assert_true(share[0][h * F + p] > 0.5 / F && share[0][h * F + p] < 2.0 / F);
+            assert_true(share[1][h * F + p] > 0.5 / F && share[1][h * F + p] < 2.0 / F);
+            assert_true(zero[h * F + p] < 0.5);
+        }
+        /* random content: un-rotating a fast pair is worse than zeroing it, a slow one costs nothing even here */
+        assert_true(unrotate[h * F] > zero[h * F]);
+        assert_true(unrotate[h * F + F - 1] < 0.01 * zero[h * F + F - 1]);
+    }
+}
+
+static void random_layer_shows_nothing(void **state) { check_random(*state, 1); }
+
+static void control_model_shows_nothing(void **unused) {
+    (void)unused;
+    found f;
+    audit("control", &f);
+    for (int l = 0; l < PLANTED_LAYERS; l++) {
+        check_random(&f, l);
+    }
+    drop(&f);
+}
+
+/* --- one audit for all
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+static int setup(void **state) {
+    static found f;
+    audit("planted", &f);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    drop(*state);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
+        cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),
+        cmocka_unit_test(nothing_else_is_found),        cmocka_unit_test(random_layer_shows_nothing),
+        cmocka_unit_test(control_model_shows_nothing),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
