@@ -7,6 +7,7 @@ find_package(SQLite3 REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
 # OpenBLAS: the build whose threads are OpenMP's. Another one would start a second set of threads beside ours, so it
 # comes first here, and its folder goes into the rpath: the loader's default may be a build of the same name.

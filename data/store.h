@@ -4,6 +4,10 @@
  * "pair", ...), each a float64 dataset with units and long_name; every dataset has its scales attached and carries the attributes
  * units, long_name, count. Float datasets use NaN as fill value; shuffle + deflate 1; creation order tracked, so that h5py,
  * xarray (netcdf4, h5netcdf) and ncdump read it. No probe is known here: arrays come named (base/array.h).
+ * Integers without a value (NaN in rs_array) are stored as the fill value, then named by the attribute _FillValue. Text that is not
+ * UTF-8 is stored with U+FFFD in place of the bad bytes. A digest stands behind the HDF5 data (store_seal.c): a file changed by a
+ * fault of disk or network is refused before the HDF5 library, whose 1.10 can crash on damage, sees it. A file without the digest
+ * (another tool wrote to it) is read on trust in that library.
  * SQLite: STRICT tables with foreign keys: models, runs, heads, pairs, artefacts (schema in store_catalog.c); views v_*;
  * PRAGMA user_version = schema version, application_id set. One transaction per run.
  * Written under a temporary name, renamed by rs_store_commit; then the catalogue row is committed.
@@ -58,7 +62,7 @@ rs_status rs_store_read_row(rs_store *s, const char *name, int64_t row, rs_array
 rs_status rs_store_get_string(rs_store *s, const char *object, const char *name, char **out, rs_error *err);
 /* Number attribute; `otherwise` when absent. */
 double rs_store_get_real(rs_store *s, const char *object, const char *name, double otherwise);
-/* Names of all datasets, sorted, one call each. */
+/* Names of all datasets, axes among them, sorted, one call each. */
 rs_status rs_store_each(rs_store *s, rs_status (*visit)(void *ctx, const char *name, rs_error *err), void *ctx, rs_error *err);
 
 /* --- catalogue --- */
@@ -84,9 +88,11 @@ typedef struct rs_catalog_run {
     size_t pair_count;
 } rs_catalog_run;
 /* Adds the run (one transaction; a run of the same path is replaced: it was overwritten with --force). Creates the file and schema
- * when needed. Refuses a SQLite file that is not ours or of a later schema. */
+ * when needed. The path is stored absolute. Fails: RS_E_FORMAT for a file that is no SQLite, not ours or of a later schema;
+ * RS_E_EXISTS without a folder; RS_E_INTERNAL when two rows are of the same head or pair; RS_E_IO. */
 rs_status rs_catalog_record(const char *catalog_path, const rs_catalog_run *run, rs_error *err);
-/* Opens (creating when needed) and closes: called before the work, so that a bad catalogue is refused early. */
+/* Refuses what rs_catalog_record would refuse, before the work: a file that is not ours, a folder that does not exist. A catalogue
+ * that does not exist yet is not created. */
 rs_status rs_catalog_check(const char *catalog_path, rs_error *err);
 
 #endif

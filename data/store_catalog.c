@@ -73,11 +73,10 @@ static const char schema[] =
     "  path TEXT NOT NULL, sha256 TEXT NOT NULL,"
     "  UNIQUE (run_id, path)"
     ") STRICT;"
-    "CREATE VIEW v_runs AS SELECT r.run_id, m.name AS model, m.family, m.rope_words, r.context, r.sequences, r.tokens, "
-    "r.mean_nll,"
-    "  r.perplexity, r.device, r.created, r.path FROM runs r JOIN models m USING (model_id);"
-    "CREATE VIEW v_heads AS SELECT m.name AS model, h.* FROM heads h JOIN runs r USING (run_id) JOIN models m USING "
-    "(model_id);"
+    "CREATE VIEW v_runs AS SELECT r.run_id, m.name AS model, m.family, m.rope_words, r.context, r.sequences, r.tokens,"
+    "  r.mean_nll, r.perplexity, r.device, r.created, r.path FROM runs r JOIN models m USING (model_id);"
+    "CREATE VIEW v_heads AS SELECT m.name AS model, h.*"
+    "  FROM heads h JOIN runs r USING (run_id) JOIN models m USING (model_id);"
     "CREATE VIEW v_pairs AS SELECT m.name AS model, p.*,"
     "  6.283185307179586 / nullif(p.theta, 0) AS wavelength," /* tokens; NULL = not rotated */
     "  p.theta * r.context / 6.283185307179586 AS turns"      /* over the analysed context */
@@ -181,6 +180,12 @@ out:
 
 rs_status rs_catalog_check(const char *catalog_path, rs_error *err) {
     sqlite3 *db = NULL;
+    if (!rs_path_exists(catalog_path)) { /* nothing is left behind by work that fails later */
+        char *temporary = NULL;
+        rs_status there = rs_output_prepare(catalog_path, true, &temporary, err);
+        rs_free(temporary);
+        return there;
+    }
     rs_status st = open_catalog(catalog_path, &db, err);
     if (st == RS_OK) st = execute(db, catalog_path, "COMMIT", "cannot be written", err);
     close_catalog(db);

@@ -13,9 +13,7 @@ rs_status rs_ids_push(rs_ids *ids, int32_t id, rs_error *err) {
     if (ids->count == ids->room) {
         size_t room = ids->room ? ids->room * 2 : 256;
         rs_status st = rs_resize((void **)&ids->id, ids->room, room, sizeof *ids->id, err);
-        if (st != RS_OK) {
-            return st;
-        }
+        if (st != RS_OK) return st;
         ids->room = room;
     }
     ids->id[ids->count++] = id;
@@ -37,9 +35,7 @@ static rs_status append_word(void *context, const char *word, size_t n, rs_error
 static rs_status normalise(const rs_tokenizer *t, const char *s, size_t n, rs_text *out, rs_error *err) {
     rs_step_room room = {0}; /* normalisers need no regular expressions */
     rs_status st = rs_steps_run(&t->steps, &room, 0, t->steps.normalizers, s, n, true, append_word, out, err);
-    for (size_t i = 0; i < RS_STEPS_MAX; i++) {
-        rs_text_deinit(&room.scratch[i]);
-    }
+    for (size_t i = 0; i < RS_STEPS_MAX; i++) rs_text_deinit(&room.scratch[i]);
     return st;
 }
 
@@ -53,9 +49,7 @@ rs_status rs_tokenizer_add_token(rs_tokenizer *t, const rs_added_token *token, b
         return rs_fail(err, RS_E_FORMAT, "'%s' is to be token %d, which is '%.*s'; the vocabulary has it as %d",
                        token->text, token->id, (int)(n < 64 ? n : 64), there ? there : "", other);
     }
-    if (!there) {
-        RS_TRY(rs_pieces_put(&t->bpe.pieces, token->id, token->text, token->bytes, false, err));
-    }
+    if (!there) RS_TRY(rs_pieces_put(&t->bpe.pieces, token->id, token->text, token->bytes, false, err));
     RS_TRY(rs_pieces_put(&t->shown, token->id, token->text, token->bytes, false, err));
     if (normalized) {
         RS_TRY(normalise(t, token->text, token->bytes, &normal, err));
@@ -101,9 +95,7 @@ static rs_status show_piece(rs_tokenizer *t, int32_t id, rs_text *text, rs_error
     const char *s = rs_pieces_get(&t->bpe.pieces, id, &n);
     int byte = s ? rs_byte_piece(s, n) : -1;
     size_t shown = 0;
-    if (!s || rs_pieces_get(&t->shown, id, &shown)) {
-        return RS_OK;
-    }
+    if (!s || rs_pieces_get(&t->shown, id, &shown)) return RS_OK;
     text->bytes = 0;
     if (byte >= 0 && t->bpe.byte_id[byte] == id) {
         char b = (char)(unsigned char)byte;
@@ -125,9 +117,7 @@ static rs_status finish(rs_tokenizer *t, rs_error *err) {
     RS_TRY(rs_bpe_finish(&t->bpe, err));
     RS_TRY(rs_added_sort(&t->raw, err));
     RS_TRY(rs_added_sort(&t->normal, err));
-    for (size_t i = 0; i < t->bpe.pieces.count; i++) {
-        RS_TRY(show_piece(t, (int32_t)i, &text, err));
-    }
+    for (size_t i = 0; i < t->bpe.pieces.count; i++) RS_TRY(show_piece(t, (int32_t)i, &text, err));
 out:
     rs_text_deinit(&text);
     return st;
@@ -144,9 +134,7 @@ static rs_status read_folder(rs_tokenizer *t, const char *folder, rs_error *err)
                      "--tokenizer",
                      folder);
     }
-    if (st == RS_OK) {
-        st = rs_tokenizer_read_json(t, path, err);
-    }
+    if (st == RS_OK) st = rs_tokenizer_read_json(t, path, err);
     rs_free(path);
     return st;
 }
@@ -154,9 +142,7 @@ static rs_status read_folder(rs_tokenizer *t, const char *folder, rs_error *err)
 static rs_status read_gguf_file(rs_tokenizer *t, const char *path, rs_error *err) {
     rs_checkpoint *c = NULL;
     rs_status st = rs_checkpoint_open(path, &c, err);
-    if (st == RS_OK) {
-        st = rs_tokenizer_read_gguf(t, rs_checkpoint_metadata(c), path, err);
-    }
+    if (st == RS_OK) st = rs_tokenizer_read_gguf(t, rs_checkpoint_metadata(c), path, err);
     rs_checkpoint_close(c);
     return st;
 }
@@ -171,16 +157,12 @@ static rs_status read_file(rs_tokenizer *t, const char *path, rs_error *err) {
         st = rs_file_read(f, 0, head, size < sizeof head - 1 ? (size_t)size : sizeof head - 1, err);
     }
     rs_file_close(f);
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st != RS_OK) return st;
     if (rs_ends_with(path, ".model")) {
         return rs_fail(err, RS_E_UNSUPPORTED,
                        "%s: SentencePiece model files are not read; take tokenizer.json or a GGUF", path);
     }
-    if (memcmp(head, "GGUF", 4) == 0) {
-        return read_gguf_file(t, path, err);
-    }
+    if (memcmp(head, "GGUF", 4) == 0) return read_gguf_file(t, path, err);
     return head[strspn(head, " \t\r\n")] == '{' || rs_ends_with(path, ".json")
                ? rs_tokenizer_read_json(t, path, err)
                : rs_tokenizer_read_llama2c(t, path, err);
@@ -189,9 +171,7 @@ static rs_status read_file(rs_tokenizer *t, const char *path, rs_error *err) {
 /* config.json's bos_token_id is what `--bos yes` uses when the tokenizer's own files name none. */
 static void take_bos_of_config(rs_tokenizer *t, const rs_json *config) {
     int64_t id = rs_json_int(rs_json_get(config, "bos_token_id"), -1);
-    if (t->bos < 0 && id >= 0 && id < (int64_t)t->bpe.pieces.count) {
-        t->bos = (int32_t)id;
-    }
+    if (t->bos < 0 && id >= 0 && id < (int64_t)t->bpe.pieces.count) t->bos = (int32_t)id;
 }
 
 static rs_status read_of_checkpoint(rs_tokenizer *t, rs_checkpoint *c, rs_error *err) {
@@ -199,9 +179,7 @@ static rs_status read_of_checkpoint(rs_tokenizer *t, rs_checkpoint *c, rs_error 
     switch (rs_checkpoint_container(c)) {
     case RS_CONTAINER_HF:
         st = read_folder(t, rs_checkpoint_path(c), err);
-        if (st == RS_OK) {
-            take_bos_of_config(t, rs_checkpoint_metadata(c));
-        }
+        if (st == RS_OK) take_bos_of_config(t, rs_checkpoint_metadata(c));
         return st;
     case RS_CONTAINER_GGUF: return rs_tokenizer_read_gguf(t, rs_checkpoint_metadata(c), rs_checkpoint_path(c), err);
     case RS_CONTAINER_LLAMA2C: break;
@@ -215,23 +193,18 @@ static rs_status read_of_checkpoint(rs_tokenizer *t, rs_checkpoint *c, rs_error 
 static rs_status check_against(const rs_tokenizer *t, rs_checkpoint *c, const char *path, rs_error *err) {
     bool llama2c = c && rs_checkpoint_container(c) == RS_CONTAINER_LLAMA2C;
     int64_t vocab = llama2c ? rs_json_int(rs_json_get(rs_checkpoint_metadata(c), "vocab_size"), 0) : 0;
-    if (llama2c && vocab != rs_tokenizer_vocab(t)) {
+    if (llama2c && vocab != rs_tokenizer_vocab(t))
         return rs_fail(err, RS_E_MISMATCH, "%s: the tokenizer has %lld tokens, the model %s %lld", path,
                        (long long)rs_tokenizer_vocab(t), rs_checkpoint_path(c), (long long)vocab);
-    }
     return RS_OK;
 }
 
 rs_status rs_tokenizer_open(rs_checkpoint *c, const char *path, rs_tokenizer **out, rs_error *err) {
     rs_tokenizer *t = NULL;
     *out = NULL;
-    if (!c && !path) {
-        return rs_fail(err, RS_E_USAGE, "neither a model nor a tokenizer was given");
-    }
+    if (!c && !path) return rs_fail(err, RS_E_USAGE, "neither a model nor a tokenizer was given");
     rs_status st = RS_NEW(&t, 1, err);
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st != RS_OK) return st;
     rs_bpe_init(&t->bpe);
     t->bos = -1;
     RS_TRY(!path                     ? read_of_checkpoint(t, c, err)
@@ -292,12 +265,8 @@ static rs_status cut_out(encoder *e, const rs_added *added, const char *text, si
         size_t start = n;
         size_t end = n;
         const rs_added_token *token = rs_added_next(added, text, n, from, e->parse_special, &start, &end);
-        if (start > from) {
-            st = rest(e, text + from, start - from, at_start && from == 0, err);
-        }
-        if (st == RS_OK && token) {
-            st = rs_ids_push(e->out, token->id, err);
-        }
+        if (start > from) st = rest(e, text + from, start - from, at_start && from == 0, err);
+        if (st == RS_OK && token) st = rs_ids_push(e->out, token->id, err);
         from = end;
     }
     return st;
@@ -319,17 +288,14 @@ rs_status rs_tokenizer_encode(const rs_tokenizer *t, const char *text, size_t n,
     size_t before = out->count;
     size_t bad = 0;
     rs_status st = RS_OK;
-    if (!rs_utf8_valid(text, n, &bad)) {
+    if (!rs_utf8_valid(text, n, &bad))
         return rs_fail(err, RS_E_FORMAT, "byte 0x%02X at offset %zu is not UTF-8", (unsigned)(unsigned char)text[bad],
                        bad);
-    }
     RS_TRY(rs_regex_room_create(&e.steps.regex, err));
     RS_TRY(rs_bpe_work_create(&e.work, err));
     RS_TRY(cut_out(&e, &t->raw, text, n, true, encode_raw, err));
 out:
-    for (size_t i = 0; i < RS_STEPS_MAX; i++) {
-        rs_text_deinit(&e.steps.scratch[i]);
-    }
+    for (size_t i = 0; i < RS_STEPS_MAX; i++) rs_text_deinit(&e.steps.scratch[i]);
     rs_regex_room_destroy(e.steps.regex);
     rs_bpe_work_destroy(e.work);
     out->count = st == RS_OK ? out->count : before;

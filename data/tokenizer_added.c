@@ -18,9 +18,7 @@ rs_status rs_added_put(rs_added *a, const char *text, size_t n, int32_t id, bool
         st = rs_resize((void **)&a->item, a->room, room, sizeof *a->item, err);
         a->room = st == RS_OK ? room : a->room;
     }
-    if (st == RS_OK) {
-        st = rs_strndup(&token.text, text, n, err);
-    }
+    if (st == RS_OK) st = rs_strndup(&token.text, text, n, err);
     if (st == RS_OK) {
         a->item[a->count++] = token;
         a->begins[(unsigned char)text[0]] = true;
@@ -37,22 +35,17 @@ static int by_text(const void *left, const void *right) {
 }
 
 rs_status rs_added_sort(rs_added *a, rs_error *err) {
-    if (a->count > 1) {
-        qsort(a->item, a->count, sizeof *a->item, by_text);
-    }
+    if (a->count > 1) qsort(a->item, a->count, sizeof *a->item, by_text);
     for (size_t i = 1; i < a->count; i++) {
-        if (by_text(&a->item[i - 1], &a->item[i]) == 0) {
+        if (by_text(&a->item[i - 1], &a->item[i]) == 0)
             return rs_fail(err, RS_E_FORMAT, "added token '%s' is there twice, as %d and as %d", a->item[i].text,
                            a->item[i - 1].id, a->item[i].id);
-        }
     }
     return RS_OK;
 }
 
 void rs_added_deinit(rs_added *a) {
-    for (size_t i = 0; i < a->count; i++) {
-        rs_free(a->item[i].text);
-    }
+    for (size_t i = 0; i < a->count; i++) rs_free(a->item[i].text);
     rs_free(a->item);
     *a = (rs_added){0};
 }
@@ -76,12 +69,8 @@ static const rs_added_token *longest_at(const rs_added *a, const char *text, siz
     size_t low = 0;
     size_t high = a->count;
     for (size_t depth = 0; low < high; depth++) {
-        if (a->item[low].bytes == depth) {
-            found = &a->item[low++];
-        }
-        if (depth == n) {
-            break;
-        }
+        if (a->item[low].bytes == depth) found = &a->item[low++];
+        if (depth == n) break;
         int byte = (unsigned char)text[depth];
         low = lower_bound(a, low, high, depth, byte);
         high = lower_bound(a, low, high, depth, byte + 1);
@@ -99,9 +88,7 @@ static size_t spaces_after(const char *text, size_t n, size_t at) {
     uint32_t c = 0;
     for (size_t step = 1; at < n && step > 0;) {
         step = rs_utf8_decode(text + at, n - at, &c);
-        if (!is_space(c)) {
-            break;
-        }
+        if (!is_space(c)) break;
         at += step;
     }
     return at;
@@ -111,12 +98,8 @@ static size_t spaces_before(const char *text, size_t from, size_t at) {
     while (at > from) {
         uint32_t c = 0;
         size_t begin = at - 1;
-        while (begin > from && ((unsigned char)text[begin] & 0xC0) == 0x80) {
-            begin--;
-        }
-        if (rs_utf8_decode(text + begin, at - begin, &c) == 0 || !is_space(c)) {
-            break;
-        }
+        while (begin > from && ((unsigned char)text[begin] & 0xC0) == 0x80) begin--;
+        if (rs_utf8_decode(text + begin, at - begin, &c) == 0 || !is_space(c)) break;
         at = begin;
     }
     return at;
@@ -126,9 +109,7 @@ const rs_added_token *rs_added_next(const rs_added *a, const char *text, size_t 
                                     size_t *start, size_t *end) {
     for (size_t at = from; at < n; at++) {
         const rs_added_token *token = a->begins[(unsigned char)text[at]] ? longest_at(a, text + at, n - at) : NULL;
-        if (!token) {
-            continue;
-        }
+        if (!token) continue;
         if (token->special && !parse_special) {
             at += token->bytes - 1;
             continue;

@@ -19,23 +19,23 @@ enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"                                                                   \
     "\\s+(?!\\S)|\\s+"
 #define CJK_COMPAT "[\\x{4E00}-\\x{9FA5}\\x{0800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"
-/* The letters that DeepSeek LLM's tokenizer.json lists one by one: cased letters as of Unicode 11, without the
- * mathematical alphabets. */
+/* The letters that DeepSeek LLM's tokenizer.json lists range by range. */
 #define CASED                                                                                                          \
     "A-Za-z\\x{B5}\\x{C0}-\\x{D6}\\x{D8}-\\x{F6}\\x{F8}-\\x{1BA}\\x{1BC}-\\x{1BF}\\x{1C4}-\\x{293}"                    \
-    "\\x{295}-\\x{2AF}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37B}-\\x{37D}\\x{37F}\\x{386}\\x{388}-\\x{38A}\\x{38C}"     \
-    "\\x{38E}-\\x{3A1}\\x{3A3}-\\x{3F5}\\x{3F7}-\\x{481}\\x{48A}-\\x{52F}\\x{531}-\\x{556}\\x{10A0}-\\x{10C5}"         \
-    "\\x{13A0}-\\x{13F5}\\x{13F8}-\\x{13FD}\\x{1C90}-\\x{1CBA}\\x{1CBD}-\\x{1CBF}\\x{1D00}-\\x{1D2B}"                  \
-    "\\x{1D6B}-\\x{1D77}\\x{1D79}-\\x{1D9A}\\x{1E00}-\\x{1F15}\\x{1F18}-\\x{1F1D}\\x{1F20}-\\x{1F45}"                  \
-    "\\x{1F48}-\\x{1F4D}\\x{1F50}-\\x{1F57}\\x{1F59}\\x{1F5B}\\x{1F5D}\\x{1F5F}-\\x{3CE}\\x{1F80}-\\x{1FB4}"           \
-    "\\x{1FB6}-\\x{1FBC}\\x{3B9}\\x{1FC2}-\\x{1FC4}\\x{1FC6}-\\x{1FCC}\\x{1FD0}-\\x{390}\\x{1FD6}-\\x{38A}"            \
-    "\\x{1FE0}-\\x{1FEC}\\x{1FF2}-\\x{1FF4}\\x{1FF6}-\\x{1FFC}\\x{2102}\\x{2107}\\x{210A}-\\x{2113}\\x{2115}"          \
-    "\\x{2119}-\\x{211D}\\x{2124}\\x{3A9}\\x{2128}K-\\x{212D}\\x{212F}-\\x{2134}\\x{2139}\\x{213C}-\\x{213F}"          \
-    "\\x{2145}-\\x{2149}\\x{214E}\\x{2183}\\x{2184}\\x{2C00}-\\x{2C7B}\\x{2C7E}-\\x{2CE4}\\x{2CEB}-\\x{2CEE}"          \
-    "\\x{2CF2}\\x{2CF3}\\x{A640}-\\x{A66D}\\x{A680}-\\x{A69B}\\x{A722}-\\x{A76F}\\x{A771}-\\x{A787}"                   \
-    "\\x{A78B}-\\x{A78E}\\x{AB70}-\\x{ABBF}\\x{FB00}-\\x{FB06}\\x{FB13}-\\x{FB17}\\x{FF21}-\\x{FF3A}"                  \
-    "\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}\\x{104B0}-\\x{104D3}\\x{104D8}-\\x{104FB}\\x{10C80}-\\x{10CB2}"          \
-    "\\x{10CC0}-\\x{10CF2}\\x{118A0}-\\x{118DF}\\x{1E900}-\\x{1E943}"
+    "\\x{295}-\\x{2AF}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37B}-\\x{37D}\\x{37F}\\x{386}\\x{388}-\\x{38A}"             \
+    "\\x{38C}\\x{38E}-\\x{3A1}\\x{3A3}-\\x{3F5}\\x{3F7}-\\x{481}\\x{48A}-\\x{52F}\\x{531}-\\x{556}"                    \
+    "\\x{10A0}-\\x{10C5}\\x{13A0}-\\x{13F5}\\x{13F8}-\\x{13FD}\\x{1C90}-\\x{1CBA}\\x{1CBD}-\\x{1CBF}"                  \
+    "\\x{1D00}-\\x{1D2B}\\x{1D6B}-\\x{1D77}\\x{1D79}-\\x{1D9A}\\x{1E00}-\\x{1F15}\\x{1F18}-\\x{1F1D}"                  \
+    "\\x{1F20}-\\x{1F45}\\x{1F48}-\\x{1F4D}\\x{1F50}-\\x{1F57}\\x{1F59}\\x{1F5B}\\x{1F5D}\\x{1F5F}-\\x{1F7D}"          \
+    "\\x{1F80}-\\x{1FB4}\\x{1FB6}-\\x{1FBC}\\x{1FBE}\\x{1FC2}-\\x{1FC4}\\x{1FC6}-\\x{1FCC}\\x{1FD0}-\\x{1FD3}"         \
+    "\\x{1FD6}-\\x{1FDB}\\x{1FE0}-\\x{1FEC}\\x{1FF2}-\\x{1FF4}\\x{1FF6}-\\x{1FFC}\\x{2102}\\x{2107}"                   \
+    "\\x{210A}-\\x{2113}\\x{2115}\\x{2119}-\\x{211D}\\x{2124}\\x{2126}\\x{2128}\\x{212A}-\\x{212D}"                    \
+    "\\x{212F}-\\x{2134}\\x{2139}\\x{213C}-\\x{213F}\\x{2145}-\\x{2149}\\x{214E}\\x{2183}\\x{2184}"                    \
+    "\\x{2C00}-\\x{2C7B}\\x{2C7E}-\\x{2CE4}\\x{2CEB}-\\x{2CEE}\\x{2CF2}\\x{2CF3}\\x{A640}-\\x{A66D}"                   \
+    "\\x{A680}-\\x{A69B}\\x{A722}-\\x{A76F}\\x{A771}-\\x{A787}\\x{A78B}-\\x{A78E}\\x{AB70}-\\x{ABBF}"                  \
+    "\\x{FB00}-\\x{FB06}\\x{FB13}-\\x{FB17}\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}"                \
+    "\\x{104B0}-\\x{104D3}\\x{104D8}-\\x{104FB}\\x{10C80}-\\x{10CB2}\\x{10CC0}-\\x{10CF2}\\x{118A0}-\\x{118DF}"        \
+    "\\x{1E900}-\\x{1E943}"
 
 typedef struct pre_tokenizer {
     const char *name; /* tokenizer.ggml.pre */
@@ -104,13 +104,11 @@ typedef struct vocabulary {
 
 static rs_status need_list(const rs_json *m, const char *key, size_t count, const rs_json **out, rs_error *err) {
     *out = rs_json_get(m, key);
-    if (!rs_json_is(*out, RS_JSON_ARRAY)) {
+    if (!rs_json_is(*out, RS_JSON_ARRAY))
         return rs_fail(err, RS_E_FORMAT, "%s: found %s, expected an array", key, rs_json_kind_name(*out));
-    }
-    if (count > 0 && rs_json_size(*out) != count) {
+    if (count > 0 && rs_json_size(*out) != count)
         return rs_fail(err, RS_E_FORMAT, "%s: found %zu values, expected %zu, one a token", key, rs_json_size(*out),
                        count);
-    }
     return RS_OK;
 }
 
@@ -118,13 +116,11 @@ static rs_status open_vocabulary(vocabulary *v, const rs_json *m, rs_error *err)
     *v = (vocabulary){.metadata = m};
     rs_status st = need_list(m, "tokenizer.ggml.tokens", 0, &v->tokens, err);
     v->count = rs_json_size(v->tokens);
-    if (st == RS_OK && (v->count == 0 || v->count > RS_VOCAB_MAX)) {
+    if (st == RS_OK && (v->count == 0 || v->count > RS_VOCAB_MAX))
         st = rs_fail(err, RS_E_FORMAT, "tokenizer.ggml.tokens: found %zu tokens, expected 1..%d", v->count,
                      RS_VOCAB_MAX);
-    }
-    if (st == RS_OK && rs_json_get(m, "tokenizer.ggml.token_type")) {
+    if (st == RS_OK && rs_json_get(m, "tokenizer.ggml.token_type"))
         st = need_list(m, "tokenizer.ggml.token_type", v->count, &v->types, err);
-    }
     return st;
 }
 
@@ -137,10 +133,9 @@ static rs_status put_tokens(rs_tokenizer *t, const vocabulary *v, bool (*findabl
     for (size_t i = 0; i < v->count && st == RS_OK; i++) {
         size_t n = 0;
         const char *s = rs_json_string(rs_json_at(v->tokens, i), &n);
-        if (!s || type_of(v, i) < TYPE_NORMAL || type_of(v, i) > TYPE_BYTE) {
+        if (!s || type_of(v, i) < TYPE_NORMAL || type_of(v, i) > TYPE_BYTE)
             return rs_fail(err, RS_E_FORMAT, "token %zu: found %s of type %lld, expected a string of type 1..6", i,
                            rs_json_kind_name(rs_json_at(v->tokens, i)), (long long)type_of(v, i));
-        }
         st = rs_pieces_put(&t->bpe.pieces, (int64_t)i, s, n, n > 0 && findable(type_of(v, i)), err);
     }
     return st;
@@ -166,12 +161,9 @@ static rs_status read_id(const vocabulary *v, const char *key, int32_t otherwise
     const rs_json *j = rs_json_get(v->metadata, key);
     int64_t id = rs_json_int(j, -1);
     *out = otherwise < (int64_t)v->count ? otherwise : -1;
-    if (!j) {
-        return RS_OK;
-    }
-    if (id < 0 || id >= (int64_t)v->count) {
+    if (!j) return RS_OK;
+    if (id < 0 || id >= (int64_t)v->count)
         return rs_fail(err, RS_E_FORMAT, "%s: found %lld, expected 0..%zu", key, (long long)id, v->count - 1);
-    }
     *out = (int32_t)id;
     return RS_OK;
 }
@@ -179,9 +171,8 @@ static rs_status read_id(const vocabulary *v, const char *key, int32_t otherwise
 static rs_status read_bos(rs_tokenizer *t, const vocabulary *v, int32_t otherwise, bool adds_otherwise, rs_error *err) {
     rs_status st = read_id(v, "tokenizer.ggml.bos_token_id", otherwise, &t->bos, err);
     t->adds_bos = rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.add_bos_token"), adds_otherwise);
-    if (st == RS_OK && t->adds_bos && t->bos < 0) {
+    if (st == RS_OK && t->adds_bos && t->bos < 0)
         st = rs_fail(err, RS_E_FORMAT, "tokenizer.ggml.bos_token_id: missing, and a BOS is to be added");
-    }
     return st;
 }
 
@@ -205,9 +196,7 @@ static rs_status read_merges(rs_bpe *b, const rs_json *m, rs_error *err) {
             st = rs_fail(err, RS_E_FORMAT, "found '%s', expected two pieces with a blank between",
                          s ? s : rs_json_kind_name(rs_json_at(list, i)));
         }
-        if (st != RS_OK) {
-            rs_error_prefix(err, "tokenizer.ggml.merges: merge %zu", i);
-        }
+        if (st != RS_OK) rs_error_prefix(err, "tokenizer.ggml.merges: merge %zu", i);
     }
     rs_text_deinit(&joined);
     return st;
@@ -219,13 +208,10 @@ static rs_status read_gpt2(rs_tokenizer *t, const vocabulary *v, rs_error *err) 
     RS_TRY(find_pre_tokenizer(v->metadata, &pre, err));
     RS_TRY(put_tokens(t, v, findable_in_bpe, err));
     RS_TRY(read_merges(&t->bpe, v->metadata, err));
-    if (pre->nfc) {
-        RS_TRY(rs_steps_nfc(&t->steps, err));
-    }
+    if (pre->nfc) RS_TRY(rs_steps_nfc(&t->steps, err));
     t->steps.normalizers = t->steps.count;
-    for (size_t i = 0; pre->split[i]; i++) {
+    for (size_t i = 0; pre->split[i]; i++)
         RS_TRY(rs_steps_split_regex(&t->steps, pre->split[i], strlen(pre->split[i]), RS_ISOLATED, false, err));
-    }
     RS_TRY(rs_steps_bytes(&t->steps, err));
     RS_TRY(add_special(t, v, err));
     RS_TRY(read_bos(t, v, -1, pre->adds_bos, err));
@@ -256,9 +242,7 @@ rs_status rs_bpe_order_by_score(rs_bpe *b, const double *score, const bool *join
     size_t count = 0;
     scored *list = NULL;
     rs_status st = RS_NEW(&b->order, b->pieces.count, err);
-    if (st == RS_OK) {
-        st = RS_NEW(&list, b->pieces.count, err);
-    }
+    if (st == RS_OK) st = RS_NEW(&list, b->pieces.count, err);
     for (size_t i = 0; st == RS_OK && i < b->pieces.count; i++) {
         b->order[i] = RS_NEVER;
         if (joinable[i] && isnan(score[i])) {
@@ -267,9 +251,7 @@ rs_status rs_bpe_order_by_score(rs_bpe *b, const double *score, const bool *join
             list[count++] = (scored){score[i], (int32_t)i};
         }
     }
-    if (st == RS_OK && count > 1) {
-        qsort(list, count, sizeof *list, by_score);
-    }
+    if (st == RS_OK && count > 1) qsort(list, count, sizeof *list, by_score);
     uint32_t rank = 0;
     for (size_t i = 0; st == RS_OK && i < count; i++) {
         rank += i > 0 && list[i].score < list[i - 1].score;
@@ -303,12 +285,9 @@ static rs_status read_byte_pieces(rs_bpe *b, const vocabulary *v, rs_error *err)
         size_t n = 0;
         const char *s = rs_json_string(rs_json_at(v->tokens, i), &n);
         int byte = type_of(v, i) == TYPE_BYTE ? rs_byte_piece(s, n) : 0;
-        if (byte < 0) {
+        if (byte < 0)
             return rs_fail(err, RS_E_FORMAT, "token %zu: found '%s' as a byte, expected <0x00> to <0xFF>", i, s);
-        }
-        if (type_of(v, i) == TYPE_BYTE) {
-            b->byte_id[byte] = (int32_t)i;
-        }
+        if (type_of(v, i) == TYPE_BYTE) b->byte_id[byte] = (int32_t)i;
     }
     for (int i = 0; i < 256; i++) {
         if (b->byte_id[i] < 0) {
@@ -323,15 +302,13 @@ static rs_status read_byte_pieces(rs_bpe *b, const vocabulary *v, rs_error *err)
 
 static rs_status read_llama(rs_tokenizer *t, const vocabulary *v, rs_error *err) {
     rs_status st = RS_OK;
-    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.remove_extra_whitespaces"), false)) {
+    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.remove_extra_whitespaces"), false))
         return rs_fail(err, RS_E_UNSUPPORTED, "tokenizer.ggml.remove_extra_whitespaces is not supported");
-    }
     RS_TRY(put_tokens(t, v, findable_in_sentencepiece, err));
     RS_TRY(read_scores(&t->bpe, v, err));
     RS_TRY(read_byte_pieces(&t->bpe, v, err));
-    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.add_space_prefix"), true)) {
+    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.add_space_prefix"), true))
         RS_TRY(rs_steps_prefix(&t->steps, " ", 1, false, false, err));
-    }
     RS_TRY(rs_steps_replace(&t->steps, " ", 1, RS_METASPACE, sizeof RS_METASPACE - 1, err));
     t->steps.normalizers = t->steps.count;
     RS_TRY(add_special(t, v, err));
@@ -355,12 +332,8 @@ rs_status rs_tokenizer_read_gguf(rs_tokenizer *t, const rs_json *metadata, const
                      model);
     } else {
         st = open_vocabulary(&v, metadata, err);
-        if (st == RS_OK) {
-            st = strcmp(model, "gpt2") == 0 ? read_gpt2(t, &v, err) : read_llama(t, &v, err);
-        }
+        if (st == RS_OK) st = strcmp(model, "gpt2") == 0 ? read_gpt2(t, &v, err) : read_llama(t, &v, err);
     }
-    if (st != RS_OK) {
-        rs_error_prefix(err, "%s", file);
-    }
+    if (st != RS_OK) rs_error_prefix(err, "%s", file);
     return st;
 }

@@ -19,22 +19,15 @@ typedef struct reader {
 
 static rs_status read_by_type(const reader *table, size_t count, const char *what, rs_steps *s, const rs_json *j,
                               int depth, rs_error *err) {
-    if (rs_json_is_null(j)) {
-        return RS_OK;
-    }
+    if (rs_json_is_null(j)) return RS_OK;
     const char *type = rs_json_string(rs_json_get(j, "type"), NULL);
-    if (!type) {
-        return rs_fail(err, RS_E_FORMAT, "%s: found no 'type', expected a string", what);
-    }
-    if (depth > MAX_NESTING) {
+    if (!type) return rs_fail(err, RS_E_FORMAT, "%s: found no 'type', expected a string", what);
+    if (depth > MAX_NESTING)
         return rs_fail(err, RS_E_UNSUPPORTED, "%s: sequences nested more than %d deep", what, MAX_NESTING);
-    }
     for (size_t i = 0; i < count; i++) {
         if (strcmp(table[i].type, type) == 0) {
             rs_status st = table[i].read(s, j, depth, err);
-            if (st != RS_OK) {
-                rs_error_prefix(err, "%s '%s'", what, type);
-            }
+            if (st != RS_OK) rs_error_prefix(err, "%s '%s'", what, type);
             return st;
         }
     }
@@ -59,9 +52,7 @@ static rs_status need_pattern(const rs_json *j, const char **s, size_t *n, bool 
     const rs_json *pattern = rs_json_get(j, "pattern");
     *is_regex = rs_json_get(pattern, "Regex") != NULL;
     rs_status st = need_string(pattern, *is_regex ? "Regex" : "String", s, n, err);
-    if (st != RS_OK) {
-        rs_error_prefix(err, "field 'pattern'");
-    }
+    if (st != RS_OK) rs_error_prefix(err, "field 'pattern'");
     return st;
 }
 
@@ -72,9 +63,8 @@ static rs_status read_normalizer(rs_steps *s, const rs_json *j, int depth, rs_er
 static rs_status normalizer_sequence(rs_steps *s, const rs_json *j, int depth, rs_error *err) {
     const rs_json *list = rs_json_get(j, "normalizers");
     rs_status st = need_array(list, "normalizers", err);
-    for (size_t i = 0; st == RS_OK && i < rs_json_size(list); i++) {
+    for (size_t i = 0; st == RS_OK && i < rs_json_size(list); i++)
         st = read_normalizer(s, rs_json_at(list, i), depth + 1, err);
-    }
     return st;
 }
 
@@ -92,12 +82,9 @@ static rs_status normalizer_replace(rs_steps *s, const rs_json *j, int depth, rs
     bool regex = false;
     (void)depth;
     rs_status st = need_pattern(j, &from, &from_bytes, &regex, err);
-    if (st == RS_OK) {
-        st = need_string(j, "content", &to, &to_bytes, err);
-    }
-    if (st == RS_OK && regex) {
+    if (st == RS_OK) st = need_string(j, "content", &to, &to_bytes, err);
+    if (st == RS_OK && regex)
         return rs_fail(err, RS_E_UNSUPPORTED, "a regular expression as pattern ('%s') is not supported", from);
-    }
     return st == RS_OK ? rs_steps_replace(s, from, from_bytes, to, to_bytes, err) : st;
 }
 
@@ -132,17 +119,15 @@ static rs_status read_pre_tokenizer(rs_steps *s, const rs_json *j, int depth, rs
 static rs_status pre_sequence(rs_steps *s, const rs_json *j, int depth, rs_error *err) {
     const rs_json *list = rs_json_get(j, "pretokenizers");
     rs_status st = need_array(list, "pretokenizers", err);
-    for (size_t i = 0; st == RS_OK && i < rs_json_size(list); i++) {
+    for (size_t i = 0; st == RS_OK && i < rs_json_size(list); i++)
         st = read_pre_tokenizer(s, rs_json_at(list, i), depth + 1, err);
-    }
     return st;
 }
 
 rs_status rs_steps_byte_level(rs_steps *s, bool add_prefix_space, bool use_regex, rs_error *err) {
     rs_status st = add_prefix_space ? rs_steps_prefix(s, " ", 1, true, false, err) : RS_OK;
-    if (st == RS_OK && use_regex) {
+    if (st == RS_OK && use_regex)
         st = rs_steps_split_regex(s, gpt2_pattern, sizeof gpt2_pattern - 1, RS_ISOLATED, false, err);
-    }
     return st == RS_OK ? rs_steps_bytes(s, err) : st;
 }
 
@@ -177,12 +162,8 @@ static rs_status pre_split(rs_steps *s, const rs_json *j, int depth, rs_error *e
     bool invert = rs_json_bool(rs_json_get(j, "invert"), false);
     (void)depth;
     rs_status st = need_pattern(j, &pattern, &n, &regex, err);
-    if (st == RS_OK) {
-        st = need_behavior(j, &behavior, err);
-    }
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st == RS_OK) st = need_behavior(j, &behavior, err);
+    if (st != RS_OK) return st;
     return regex ? rs_steps_split_regex(s, pattern, n, behavior, invert, err)
                  : rs_steps_split_string(s, pattern, n, behavior, invert, err);
 }
@@ -220,18 +201,13 @@ static rs_status pre_metaspace(rs_steps *s, const rs_json *j, int depth, rs_erro
     (void)depth;
     rs_status st = need_string(j, "replacement", &mark, &n, err);
     scheme = scheme ? scheme : old ? "always" : "never";
-    if (st == RS_OK && strcmp(scheme, "always") != 0 && strcmp(scheme, "first") != 0 && strcmp(scheme, "never") != 0) {
+    if (st == RS_OK && strcmp(scheme, "always") != 0 && strcmp(scheme, "first") != 0 && strcmp(scheme, "never") != 0)
         return rs_fail(err, RS_E_UNSUPPORTED, "prepend_scheme '%s' is not supported", scheme);
-    }
-    if (st == RS_OK) {
-        st = rs_steps_replace(s, " ", 1, mark, n, err);
-    }
-    if (st == RS_OK && strcmp(scheme, "never") != 0) {
+    if (st == RS_OK) st = rs_steps_replace(s, " ", 1, mark, n, err);
+    if (st == RS_OK && strcmp(scheme, "never") != 0)
         st = rs_steps_prefix(s, mark, n, true, strcmp(scheme, "first") == 0, err);
-    }
-    if (st == RS_OK && rs_json_bool(rs_json_get(j, "split"), true)) {
+    if (st == RS_OK && rs_json_bool(rs_json_get(j, "split"), true))
         st = rs_steps_split_string(s, mark, n, RS_MERGED_NEXT, false, err);
-    }
     return st;
 }
 

@@ -26,26 +26,23 @@ static rs_status count_tokens(const char *p, size_t n, size_t *count, rs_error *
     size_t at = 4;
     for (*count = 0; at < n; ++*count) {
         size_t left = n - at;
-        if (left < 8 || little_endian(p + at + 4) > left - 8) {
+        if (left < 8 || little_endian(p + at + 4) > left - 8)
             return rs_fail(err, RS_E_FORMAT,
                            "token %zu at byte %zu ends behind the file's %zu bytes: not a llama2.c tokenizer", *count,
                            at, n);
-        }
         at += 8 + little_endian(p + at + 4);
     }
-    if (n < 4 || *count <= FIRST_PIECE || *count > RS_VOCAB_MAX) {
+    if (n < 4 || *count <= FIRST_PIECE || *count > RS_VOCAB_MAX)
         return rs_fail(err, RS_E_FORMAT, "found %zu tokens, expected %d..%d: not a llama2.c tokenizer", *count,
                        FIRST_PIECE + 1, RS_VOCAB_MAX);
-    }
     return RS_OK;
 }
 
 static rs_status put_token(rs_tokenizer *t, size_t id, const char *s, size_t n, rs_error *err) {
     int byte = (int)id - FIRST_BYTE;
     if (id >= FIRST_BYTE && id < FIRST_PIECE) {
-        if (rs_byte_piece(s, n) != byte) {
+        if (rs_byte_piece(s, n) != byte)
             return rs_fail(err, RS_E_FORMAT, "token %zu: expected <0x%02X>", id, (unsigned)byte);
-        }
         t->bpe.byte_id[byte] = (int32_t)id;
     }
     return rs_pieces_put(&t->bpe.pieces, (int64_t)id, s, n, id >= FIRST_PIECE && n > 0, err);
@@ -79,16 +76,10 @@ rs_status rs_tokenizer_read_llama2c(rs_tokenizer *t, const char *path, rs_error 
     size_t n = 0;
     size_t count = 0;
     rs_status st = rs_file_read_all(path, MAX_BYTES, &bytes, &n, err);
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st != RS_OK) return st;
     st = count_tokens(bytes, n, &count, err);
-    if (st == RS_OK) {
-        st = read_tokens(t, bytes, count, err);
-    }
-    if (st != RS_OK) {
-        rs_error_prefix(err, "%s", path);
-    }
+    if (st == RS_OK) st = read_tokens(t, bytes, count, err);
+    if (st != RS_OK) rs_error_prefix(err, "%s", path);
     t->bpe.byte_fallback = true;
     t->bpe.unknown = 0;
     t->bos = BOS;

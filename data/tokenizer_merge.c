@@ -64,9 +64,7 @@ static void note_pairs(rs_bpe *b, const char *s, size_t n) {
 
 void rs_bpe_init(rs_bpe *b) {
     *b = (rs_bpe){.unknown = -1};
-    for (int i = 0; i < 256; i++) {
-        b->byte_id[i] = -1;
-    }
+    for (int i = 0; i < 256; i++) b->byte_id[i] = -1;
 }
 
 static bool is_byte_piece(const rs_bpe *b, int32_t id) {
@@ -81,24 +79,20 @@ static rs_status check_merges(const rs_bpe *b, rs_error *err) {
     for (size_t i = 0; b->byte_fallback && i < b->merges.slots; i++) {
         uint64_t key = b->merges.slot[i].key;
         if (key != 0 &&
-            (is_byte_piece(b, (int32_t)((key - 1) >> 32)) || is_byte_piece(b, (int32_t)((key - 1) & UINT32_MAX)))) {
+            (is_byte_piece(b, (int32_t)((key - 1) >> 32)) || is_byte_piece(b, (int32_t)((key - 1) & UINT32_MAX))))
             return rs_fail(err, RS_E_UNSUPPORTED, "a merge names a byte piece (<0x..>), which byte_fallback makes");
-        }
     }
     return RS_OK;
 }
 
 rs_status rs_bpe_finish(rs_bpe *b, rs_error *err) {
     rs_status st = check_merges(b, err);
-    if (st == RS_OK) {
-        st = RS_NEW(&b->joined, JOINED_BITS / 64, err);
-    }
+    if (st == RS_OK) st = RS_NEW(&b->joined, JOINED_BITS / 64, err);
     for (size_t i = 0; st == RS_OK && i < b->pieces.count; i++) {
         size_t n = 0;
         const char *s = rs_pieces_get(&b->pieces, (int32_t)i, &n);
-        if (s && rs_pieces_find(&b->pieces, s, n) == (int32_t)i && (!b->order || b->order[i] != RS_NEVER)) {
+        if (s && rs_pieces_find(&b->pieces, s, n) == (int32_t)i && (!b->order || b->order[i] != RS_NEVER))
             note_pairs(b, s, n);
-        }
     }
     return st;
 }
@@ -111,13 +105,12 @@ void rs_bpe_deinit(rs_bpe *b) {
     rs_bpe_init(b);
 }
 
-/* Cutting keeps the ids as they are, except that unknown characters left and right of a cut would no longer be one. */
+/* Cutting keeps the ids as they are, except where unknown characters left and right of a cut would no longer be one, or
+ * where neighbours of a dropped character could still join. */
 static bool can_cut(const rs_bpe *b) {
     bool covered = b->byte_fallback;
-    for (int i = 0; i < 256; i++) {
-        covered = covered && b->byte_id[i] >= 0;
-    }
-    return covered || !b->fuse_unknown;
+    for (int i = 0; i < 256; i++) covered = covered && b->byte_id[i] >= 0;
+    return covered || (b->unknown >= 0 && !b->fuse_unknown);
 }
 
 /* ---- Memory ---- */
@@ -169,9 +162,7 @@ static uint64_t heap_pop(rs_bpe_work *w) {
     size_t i = 0;
     for (size_t child = 1; child < w->heap_count; child = 2 * i + 1) {
         child += child + 1 < w->heap_count && w->heap[child + 1] < w->heap[child];
-        if (w->heap[child] >= last) {
-            break;
-        }
+        if (w->heap[child] >= last) break;
         w->heap[i] = w->heap[child];
         i = child;
     }
@@ -205,21 +196,25 @@ static void consider(const rs_bpe *b, rs_bpe_work *w, const char *word, int32_t 
         return;
     }
     rank_pair(b, word, s, &w->symbols[s->next]);
-    if (s->rank != RS_NEVER) {
-        heap_push(w, (uint64_t)s->rank << 32 | (uint32_t)i);
-    }
+    if (s->rank != RS_NEVER) heap_push(w, (uint64_t)s->rank << 32 | (uint32_t)i);
 }
 
-/* One symbol a character. Returns how many. */
+static bool bytes_cover(const rs_bpe *b, const char *s, size_t n) {
+    bool covered = b->byte_fallback;
+    for (size_t i = 0; i < n; i++) covered = covered && b->byte_id[(unsigned char)s[i]] >= 0;
+    return covered;
+}
+
+/* One symbol a character; a character that nothing covers leaves none, so that its neighbours meet, as in Hugging Face.
+ * Returns how many. */
 static size_t first_symbols(const rs_bpe *b, rs_bpe_work *w, const char *word, size_t n) {
     size_t count = 0;
-    for (size_t i = 0; i < n; count++) {
-        size_t step = rs_utf8_length(word + i, n - i);
+    for (size_t i = 0, step = 0; i < n; i += step) {
+        step = rs_utf8_length(word + i, n - i);
         step = step ? step : 1;
         int32_t id = rs_pieces_find(&b->pieces, word + i, step);
-        if (id >= 0 && b->order && b->order[id] == RS_NEVER) {
-            id = -1;
-        }
+        if (id >= 0 && b->order && b->order[id] == RS_NEVER) id = -1;
+        if (id < 0 && b->unknown < 0 && !bytes_cover(b, word + i, step)) continue;
         w->symbols[count] = (symbol){.id = id,
                                      .previous = (int32_t)count - 1,
                                      .next = (int32_t)count + 1,
@@ -227,9 +222,9 @@ static size_t first_symbols(const rs_bpe *b, rs_bpe_work *w, const char *word, s
                                      .bytes = (uint32_t)step,
                                      .rank = RS_NEVER,
                                      .made = -1};
-        i += step;
+        count++;
     }
-    w->symbols[count - 1].next = -1;
+    if (count > 0) w->symbols[count - 1].next = -1;
     return count;
 }
 
@@ -240,30 +235,18 @@ static void join(const rs_bpe *b, rs_bpe_work *w, const char *word, int32_t i) {
     left->bytes += right->bytes;
     left->next = right->next;
     right->rank = RS_NEVER;
-    if (left->next >= 0) {
-        w->symbols[left->next].previous = i;
-    }
+    if (left->next >= 0) w->symbols[left->next].previous = i;
     consider(b, w, word, i);
-    if (left->previous >= 0) {
-        consider(b, w, word, left->previous);
-    }
+    if (left->previous >= 0) consider(b, w, word, left->previous);
 }
 
-/* A character that no piece covers: its bytes, or the unknown piece, or nothing. */
-static rs_status push_uncovered(const rs_bpe *b, const char *s, size_t n, bool after_unknown, bool *is_unknown,
-                                rs_ids *out, rs_error *err) {
+/* A character that no piece covers: its bytes, or the unknown piece. */
+static rs_status push_uncovered(const rs_bpe *b, const char *s, size_t n, bool *unknown, rs_ids *out, rs_error *err) {
     rs_status st = RS_OK;
-    bool bytes = b->byte_fallback;
-    for (size_t i = 0; i < n; i++) {
-        bytes = bytes && b->byte_id[(unsigned char)s[i]] >= 0;
-    }
-    *is_unknown = !bytes;
-    for (size_t i = 0; bytes && i < n && st == RS_OK; i++) {
-        st = rs_ids_push(out, b->byte_id[(unsigned char)s[i]], err);
-    }
-    if (!bytes && b->unknown >= 0 && !(after_unknown && b->fuse_unknown)) {
-        st = rs_ids_push(out, b->unknown, err);
-    }
+    const bool fused = *unknown && b->fuse_unknown;
+    *unknown = !bytes_cover(b, s, n);
+    if (*unknown) return fused ? RS_OK : rs_ids_push(out, b->unknown, err);
+    for (size_t i = 0; i < n && st == RS_OK; i++) st = rs_ids_push(out, b->byte_id[(unsigned char)s[i]], err);
     return st;
 }
 
@@ -276,7 +259,7 @@ static rs_status push_symbols(const rs_bpe *b, const rs_bpe_work *w, const char 
             st = rs_ids_push(out, s->id, err);
             unknown = false;
         } else {
-            st = push_uncovered(b, word + s->start, s->bytes, unknown, &unknown, out, err);
+            st = push_uncovered(b, word + s->start, s->bytes, &unknown, out, err);
         }
     }
     return st;
@@ -290,63 +273,42 @@ static rs_status merge_word(const rs_bpe *b, rs_bpe_work *w, const char *word, s
                        "a stretch of %zu bytes without a place to cut; at most 2 GiB can be encoded as one", n);
     }
     rs_status st = make_room(w, n, err);
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st != RS_OK) return st;
     size_t count = first_symbols(b, w, word, n);
-    for (size_t i = 0; i < count; i++) {
-        consider(b, w, word, (int32_t)i);
-    }
+    for (size_t i = 0; i < count; i++) consider(b, w, word, (int32_t)i);
     while (w->heap_count > 0) {
         uint64_t top = heap_pop(w);
         int32_t i = (int32_t)(top & UINT32_MAX);
-        if (w->symbols[i].rank == (uint32_t)(top >> 32)) {
-            join(b, w, word, i);
-        }
-        if (cancelled(w)) {
-            return rs_fail(err, RS_E_CANCELLED, "cancelled while encoding text");
-        }
+        if (w->symbols[i].rank == (uint32_t)(top >> 32)) join(b, w, word, i);
+        if (cancelled(w)) return rs_fail(err, RS_E_CANCELLED, "cancelled while encoding text");
     }
-    return push_symbols(b, w, word, out, err);
+    return count > 0 ? push_symbols(b, w, word, out, err) : RS_OK;
 }
 
 /* ---- Words seen before ---- */
 
 static rs_status remember(rs_bpe_work *w, const char *word, size_t n, const rs_ids *out, size_t first, rs_error *err) {
     rs_status st = RS_OK;
-    for (size_t i = first; i < out->count && st == RS_OK; i++) {
-        st = rs_ids_push(&w->ids, out->id[i], err);
-    }
-    if (st == RS_OK) {
-        st = rs_ids_push(&w->ends, (int32_t)w->ids.count, err);
-    }
+    for (size_t i = first; i < out->count && st == RS_OK; i++) st = rs_ids_push(&w->ids, out->id[i], err);
+    if (st == RS_OK) st = rs_ids_push(&w->ends, (int32_t)w->ids.count, err);
     return st == RS_OK ? rs_pieces_put(&w->words, (int64_t)w->ends.count - 1, word, n, true, err) : st;
 }
 
 static rs_status recall(const rs_bpe_work *w, int32_t seen, rs_ids *out, rs_error *err) {
     rs_status st = RS_OK;
-    for (int32_t i = seen ? w->ends.id[seen - 1] : 0; i < w->ends.id[seen] && st == RS_OK; i++) {
+    for (int32_t i = seen ? w->ends.id[seen - 1] : 0; i < w->ends.id[seen] && st == RS_OK; i++)
         st = rs_ids_push(out, w->ids.id[i], err);
-    }
     return st;
 }
 
 static rs_status encode_word(const rs_bpe *b, rs_bpe_work *w, const char *word, size_t n, rs_ids *out, rs_error *err) {
-    if (cancelled(w)) {
-        return rs_fail(err, RS_E_CANCELLED, "cancelled while encoding text");
-    }
-    if (n > CACHED_WORD) {
-        return merge_word(b, w, word, n, out, err);
-    }
+    if (cancelled(w)) return rs_fail(err, RS_E_CANCELLED, "cancelled while encoding text");
+    if (n > CACHED_WORD) return merge_word(b, w, word, n, out, err);
     int32_t seen = rs_pieces_find(&w->words, word, n);
-    if (seen >= 0) {
-        return recall(w, seen, out, err);
-    }
+    if (seen >= 0) return recall(w, seen, out, err);
     size_t before = out->count;
     rs_status st = merge_word(b, w, word, n, out, err);
-    if (st == RS_OK && w->ends.count < CACHED_WORDS) {
-        st = remember(w, word, n, out, before, err);
-    }
+    if (st == RS_OK && w->ends.count < CACHED_WORDS) st = remember(w, word, n, out, before, err);
     return st;
 }
 
@@ -370,11 +332,7 @@ static rs_status encode_long(const rs_bpe *b, rs_bpe_work *w, const char *word, 
 
 rs_status rs_bpe_word(const rs_bpe *b, rs_bpe_work *w, const char *word, size_t n, rs_ids *out, rs_error *err) {
     int32_t whole = b->ignore_merges ? rs_pieces_find(&b->pieces, word, n) : -1;
-    if (n == 0) {
-        return RS_OK;
-    }
-    if (whole >= 0) {
-        return rs_ids_push(out, whole, err);
-    }
+    if (n == 0) return RS_OK;
+    if (whole >= 0) return rs_ids_push(out, whole, err);
     return n > LONG_WORD && can_cut(b) ? encode_long(b, w, word, n, out, err) : encode_word(b, w, word, n, out, err);
 }

@@ -84,9 +84,7 @@ static const char *const scripts[] = {"Han",      "Hiragana", "Katakana", "Hangu
 
 static bool is_one_of(const char *const *names, size_t count, const char *s, size_t n) {
     for (size_t i = 0; i < count; i++) {
-        if (strlen(names[i]) == n && memcmp(names[i], s, n) == 0) {
-            return true;
-        }
+        if (strlen(names[i]) == n && memcmp(names[i], s, n) == 0) return true;
     }
     return false;
 }
@@ -102,9 +100,8 @@ static rs_status translate_property(translation *t) {
     bool negated = n > 0 && name[0] == '^';
     const char *bare = name + negated;
     bool script = is_one_of(scripts, sizeof scripts / sizeof *scripts, bare, n - negated);
-    if (!script && !is_one_of(categories, sizeof categories / sizeof *categories, bare, n - negated)) {
+    if (!script && !is_one_of(categories, sizeof categories / sizeof *categories, bare, n - negated))
         return refuse(t, "this property");
-    }
     rs_text_printf(&t->out, "\\%c{%s%s%.*s}", t->s[t->at + 1], negated ? "^" : "", script ? "sc:" : "",
                    (int)(n - negated), bare);
     t->at += n + 4;
@@ -113,9 +110,7 @@ static rs_status translate_property(translation *t) {
 
 static size_t hex_digits(const translation *t, size_t from, size_t most) {
     size_t n = 0;
-    while (n < most && from + n < t->n && strchr("0123456789abcdefABCDEF", t->s[from + n]) && t->s[from + n]) {
-        n++;
-    }
+    while (n < most && from + n < t->n && strchr("0123456789abcdefABCDEF", t->s[from + n]) && t->s[from + n]) n++;
     return n;
 }
 
@@ -126,40 +121,28 @@ static rs_status translate_code_point(translation *t) {
     size_t from = t->at + (braces ? 3 : 2);
     size_t digits = hex_digits(t, from, braces ? 6 : u ? 4 : 2);
     bool whole = braces ? digits > 0 && from + digits < t->n && t->s[from + digits] == '}' : digits == (u ? 4U : 2U);
-    if (!whole || (!braces && !u && t->s[from] > '7')) {
-        return refuse(t, "this code point");
-    }
+    if (!whole || (!braces && !u && t->s[from] > '7')) return refuse(t, "this code point");
     rs_text_printf(&t->out, "\\x{%.*s}", (int)digits, t->s + from);
     t->at = from + digits + braces;
     return RS_OK;
 }
 
 static rs_status translate_escape(translation *t) {
-    if (t->at + 1 >= t->n) {
-        return refuse(t, "a trailing backslash");
-    }
+    if (t->at + 1 >= t->n) return refuse(t, "a trailing backslash");
     char c = t->s[t->at + 1];
     for (size_t i = 0; i < sizeof set_escapes / sizeof *set_escapes; i++) {
         if (set_escapes[i].letter == c) {
             const char *members = t->in_class ? set_escapes[i].in_class : set_escapes[i].outside;
-            if (!members) {
-                return refuse(t, "this escape inside [..]");
-            }
+            if (!members) return refuse(t, "this escape inside [..]");
             rs_text_append(&t->out, members);
             t->at += 2;
             return RS_OK;
         }
     }
-    if (c == 'p' || c == 'P') {
-        return translate_property(t);
-    }
-    if (c == 'x' || c == 'u') {
-        return translate_code_point(t);
-    }
+    if (c == 'p' || c == 'P') return translate_property(t);
+    if (c == 'x' || c == 'u') return translate_code_point(t);
     bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (c == '\0' || (alphanumeric && !strchr("rntfae", c))) {
-        return refuse(t, "this escape");
-    }
+    if (c == '\0' || (alphanumeric && !strchr("rntfae", c))) return refuse(t, "this escape");
     rs_text_append_n(&t->out, t->s + t->at, 2); /* of a character of several bytes the rest follows as itself */
     t->at += 2;
     return RS_OK;
@@ -167,12 +150,8 @@ static rs_status translate_escape(translation *t) {
 
 static rs_status translate_in_class(translation *t) {
     char c = t->s[t->at];
-    if (c == '\\') {
-        return translate_escape(t);
-    }
-    if (c == '[' || (c == '&' && next_is(t, 1, '&'))) {
-        return refuse(t, "a set inside [..]");
-    }
+    if (c == '\\') return translate_escape(t);
+    if (c == '[' || (c == '&' && next_is(t, 1, '&'))) return refuse(t, "a set inside [..]");
     t->in_class = c != ']';
     rs_text_append_n(&t->out, &c, 1);
     t->at++;
@@ -202,9 +181,7 @@ static rs_status open_group(translation *t) {
             return RS_OK;
         }
     }
-    if (next_is(t, 1, '?') || next_is(t, 1, '*')) {
-        return refuse(t, "this kind of group");
-    }
+    if (next_is(t, 1, '?') || next_is(t, 1, '*')) return refuse(t, "this kind of group");
     rs_text_append(&t->out, "(?:"); /* nothing refers to groups */
     t->at++;
     return RS_OK;
@@ -215,9 +192,8 @@ static rs_status translate_count(translation *t) {
     const char *close = memchr(t->s + t->at, '}', t->n - t->at);
     size_t n = close ? (size_t)(close - (t->s + t->at)) + 1 : 0;
     bool comma = n > 0 && memchr(t->s + t->at, ',', n);
-    if (n == 0 || next_is(t, 1, ',') || next_is(t, n, '+') || (next_is(t, n, '?') && !comma)) {
+    if (n == 0 || next_is(t, 1, ',') || next_is(t, n, '+') || (next_is(t, n, '?') && !comma))
         return refuse(t, "this count");
-    }
     rs_text_append_n(&t->out, t->s + t->at, n);
     t->at += n;
     return RS_OK;
@@ -240,9 +216,7 @@ static rs_status translate_outside(translation *t) {
 
 static rs_status translate(translation *t) {
     rs_status st = RS_OK;
-    while (t->at < t->n && st == RS_OK) {
-        st = t->in_class ? translate_in_class(t) : translate_outside(t);
-    }
+    while (t->at < t->n && st == RS_OK) st = t->in_class ? translate_in_class(t) : translate_outside(t);
     return st == RS_OK ? rs_text_status(&t->out, t->err) : st;
 }
 
@@ -261,9 +235,7 @@ static rs_status compile(const translation *t, rs_regex *r) {
     }
     pcre2_compile_context_free(context);
     pcre2_general_context_free(memory);
-    if (!context || number == PCRE2_ERROR_NOMEMORY) {
-        return no_memory(t->err);
-    }
+    if (!context || number == PCRE2_ERROR_NOMEMORY) return no_memory(t->err);
     if (!r->code) {
         char message[128] = "";
         pcre2_get_error_message(number, (PCRE2_UCHAR *)message, sizeof message);
@@ -271,10 +243,9 @@ static rs_status compile(const translation *t, rs_regex *r) {
                        message);
     }
     pcre2_pattern_info(r->code, PCRE2_INFO_MATCHEMPTY, &empty);
-    if (empty) {
+    if (empty)
         return rs_fail(t->err, RS_E_UNSUPPORTED, "regular expression '%.*s': it matches the empty text",
                        (int)(t->n < 200 ? t->n : 200), t->s);
-    }
     (void)pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); /* without it matching is slower, not different */
     return RS_OK;
 }
@@ -283,16 +254,11 @@ rs_status rs_regex_compile(const char *pattern, size_t n, rs_regex **out, rs_err
     translation t = {.s = pattern, .n = n, .err = err};
     rs_regex *r = NULL;
     *out = NULL;
-    if (n > MAX_PATTERN) {
+    if (n > MAX_PATTERN)
         return rs_fail(err, RS_E_UNSUPPORTED, "regular expression of %zu bytes, at most %d are read", n, MAX_PATTERN);
-    }
     rs_status st = RS_NEW(&r, 1, err);
-    if (st == RS_OK) {
-        st = translate(&t);
-    }
-    if (st == RS_OK) {
-        st = compile(&t, r);
-    }
+    if (st == RS_OK) st = translate(&t);
+    if (st == RS_OK) st = compile(&t, r);
     if (st == RS_OK) {
         *out = r;
     } else {
@@ -320,16 +286,12 @@ rs_status rs_regex_room_create(rs_regex_room **out, rs_error *err) {
         r->stack = pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, memory); /* NULL where there is no JIT */
     }
     pcre2_general_context_free(memory);
-    if (st == RS_OK && (!memory || !r->match || !r->context)) {
-        st = no_memory(err);
-    }
+    if (st == RS_OK && (!memory || !r->match || !r->context)) st = no_memory(err);
     if (st != RS_OK) {
         rs_regex_room_destroy(r);
         return st;
     }
-    if (r->stack) {
-        pcre2_jit_stack_assign(r->context, NULL, r->stack);
-    }
+    if (r->stack) pcre2_jit_stack_assign(r->context, NULL, r->stack);
     *out = r;
     return RS_OK;
 }
@@ -348,9 +310,7 @@ rs_status rs_regex_next(const rs_regex *r, rs_regex_room *room, const char *text
     /* The text was checked once; checking it at every match would cost the square of its length. */
     int rc = pcre2_match(r->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, room->match, room->context);
     *start = *end = n;
-    if (rc == PCRE2_ERROR_NOMATCH) {
-        return RS_OK;
-    }
+    if (rc == PCRE2_ERROR_NOMATCH) return RS_OK;
     if (rc < 0) {
         char message[128] = "";
         pcre2_get_error_message(rc, (PCRE2_UCHAR *)message, sizeof message);

@@ -9,9 +9,8 @@
 /* ---- Building ---- */
 
 static rs_status add_step(rs_steps *s, rs_step_kind kind, rs_step **out, rs_error *err) {
-    if (s->count == RS_STEPS_MAX) {
+    if (s->count == RS_STEPS_MAX)
         return rs_fail(err, RS_E_UNSUPPORTED, "more than %d normalisation and pre-tokenization steps", RS_STEPS_MAX);
-    }
     *out = &s->item[s->count++];
     **out = (rs_step){.kind = kind};
     return RS_OK;
@@ -31,9 +30,7 @@ rs_status rs_steps_replace(rs_steps *s, const char *from, size_t from_bytes, con
                            rs_error *err) {
     rs_step *step = NULL;
     rs_status st = add_step(s, RS_STEP_REPLACE, &step, err);
-    if (st == RS_OK) {
-        st = keep(&step->from, &step->from_bytes, from, from_bytes, err);
-    }
+    if (st == RS_OK) st = keep(&step->from, &step->from_bytes, from, from_bytes, err);
     return st == RS_OK ? keep(&step->to, &step->to_bytes, to, to_bytes, err) : st;
 }
 
@@ -78,9 +75,7 @@ rs_status rs_steps_bytes(rs_steps *s, rs_error *err) {
 
 bool rs_steps_has(const rs_steps *s, rs_step_kind kind) {
     for (size_t i = 0; i < s->count; i++) {
-        if (s->item[i].kind == kind) {
-            return true;
-        }
+        if (s->item[i].kind == kind) return true;
     }
     return false;
 }
@@ -97,12 +92,8 @@ void rs_steps_deinit(rs_steps *s) {
 /* ---- GPT-2's bytes as characters: printable ones of Latin-1 are themselves, the others count up from U+0100 ---- */
 
 uint32_t rs_byte_char(unsigned char byte) {
-    if (byte <= 0x20) {
-        return 0x100U + byte;
-    }
-    if (byte >= 0x7F && byte <= 0xA0) {
-        return 0x121U + (byte - 0x7FU);
-    }
+    if (byte <= 0x20) return 0x100U + byte;
+    if (byte >= 0x7F && byte <= 0xA0) return 0x121U + (byte - 0x7FU);
     return byte == 0xAD ? 0x143U : byte;
 }
 
@@ -118,9 +109,7 @@ int rs_char_byte(uint32_t c) {
 static void append_bytes_as_chars(rs_text *out, const char *s, size_t n) {
     for (size_t i = 0; i < n;) {
         size_t run = i;
-        while (run < n && s[run] >= '!' && s[run] <= '~') {
-            run++;
-        }
+        while (run < n && s[run] >= '!' && s[run] <= '~') run++;
         rs_text_append_n(out, s + i, run - i);
         if (run < n) {
             char c[4];
@@ -141,17 +130,12 @@ static rs_status nfc_run(rs_text *out, const char *s, size_t n, rs_error *err) {
     const utf8proc_ssize_t room = n < PTRDIFF_MAX / 16 ? (utf8proc_ssize_t)(2 * n) : 0;
     rs_status st = room ? RS_NEW(&points, (size_t)room + 1, err)
                         : rs_fail(err, RS_E_NOMEM, "out of memory: %zu bytes to normalise", n);
-    if (st != RS_OK) {
-        return st;
-    }
+    if (st != RS_OK) return st;
     utf8proc_ssize_t count =
         utf8proc_decompose((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, points, room, options);
-    if (count >= 0 && count <= room) {
-        count = utf8proc_normalize_utf32(points, count, options);
-    }
-    if (count < 0 || count > room) {
+    if (count >= 0 && count <= room) count = utf8proc_normalize_utf32(points, count, options);
+    if (count < 0 || count > room)
         st = rs_fail(err, RS_E_INTERNAL, "NFC failed: %s", count < 0 ? utf8proc_errmsg(count) : "too long");
-    }
     for (utf8proc_ssize_t i = 0; st == RS_OK && i < count; i++) {
         char c[4];
         rs_text_append_n(out, c, rs_utf8_encode((uint32_t)points[i], c));
@@ -166,18 +150,12 @@ rs_status rs_nfc_append(rs_text *out, const char *s, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     for (size_t i = 0; i < n && st == RS_OK;) {
         size_t other = i;
-        while (other < n && (unsigned char)s[other] < 0x80) {
-            other++;
-        }
+        while (other < n && (unsigned char)s[other] < 0x80) other++;
         size_t run = other < n && other > i ? other - 1 : other;
         rs_text_append_n(out, s + i, run - i);
         i = other;
-        while (i < n && (unsigned char)s[i] >= 0x80) {
-            i++;
-        }
-        if (i > run) {
-            st = nfc_run(out, s + run, i - run, err);
-        }
+        while (i < n && (unsigned char)s[i] >= 0x80) i++;
+        if (i > run) st = nfc_run(out, s + run, i - run, err);
     }
     return st == RS_OK ? rs_text_status(out, err) : st;
 }
@@ -203,9 +181,8 @@ typedef struct stretch {
 
 static rs_status hand_on(const runner *r, size_t i, const char *text, stretch *held, bool at_start) {
     rs_status st = RS_OK;
-    if (held->held && !(r->steps->item[i].behavior == RS_REMOVED && held->match)) {
+    if (held->held && !(r->steps->item[i].behavior == RS_REMOVED && held->match))
         st = run_from(r, i + 1, text + held->start, held->end - held->start, at_start && held->start == 0);
-    }
     held->held = false;
     return st;
 }
@@ -226,9 +203,7 @@ static rs_status take(const runner *r, size_t i, const char *text, stretch *held
     const rs_step *step = &r->steps->item[i];
     rs_status st = RS_OK;
     match = match != step->invert;
-    if (start == end) {
-        return RS_OK;
-    }
+    if (start == end) return RS_OK;
     if (held->held && belongs(step->behavior, held, match)) {
         held->end = end;
         held->match = match;
@@ -244,9 +219,7 @@ static void find_string(const char *text, size_t n, size_t from, const char *wha
     *start = *end = n;
     for (size_t at = from; bytes > 0 && at + bytes <= n; at++) {
         const char *hit = memchr(text + at, what[0], n - at - bytes + 1);
-        if (!hit) {
-            return;
-        }
+        if (!hit) return;
         at = (size_t)(hit - text);
         if (memcmp(hit, what, bytes) == 0) {
             *start = at;
@@ -268,12 +241,8 @@ static rs_status split(const runner *r, size_t i, const char *text, size_t n, bo
         } else {
             find_string(text, n, from, step->from, step->from_bytes, &start, &end);
         }
-        if (st == RS_OK) {
-            st = take(r, i, text, &held, from, start, false, at_start);
-        }
-        if (st == RS_OK) {
-            st = take(r, i, text, &held, start, end, true, at_start);
-        }
+        if (st == RS_OK) st = take(r, i, text, &held, from, start, false, at_start);
+        if (st == RS_OK) st = take(r, i, text, &held, start, end, true, at_start);
         from = end;
     }
     return st == RS_OK ? hand_on(r, i, text, &held, at_start) : st;
@@ -285,18 +254,15 @@ static void replace(rs_text *out, const rs_step *step, const char *text, size_t 
         size_t end = n;
         find_string(text, n, from, step->from, step->from_bytes, &start, &end);
         rs_text_append_n(out, text + from, start - from);
-        if (end > start) {
-            rs_text_append_n(out, step->to, step->to_bytes);
-        }
+        if (end > start) rs_text_append_n(out, step->to, step->to_bytes);
         from = end;
     }
 }
 
 static void prefix(rs_text *out, const rs_step *step, const char *text, size_t n, bool at_start) {
     bool there = n >= step->to_bytes && memcmp(text, step->to, step->to_bytes) == 0;
-    if (!(step->unless_there && there) && (at_start || !step->only_first)) {
+    if (!(step->unless_there && there) && (at_start || !step->only_first))
         rs_text_append_n(out, step->to, step->to_bytes);
-    }
     rs_text_append_n(out, text, n);
 }
 
@@ -312,19 +278,13 @@ static rs_status rewrite(const runner *r, size_t i, const char *text, size_t n, 
     case RS_STEP_BYTES: append_bytes_as_chars(out, text, n); break;
     case RS_STEP_SPLIT: break;
     }
-    if (st == RS_OK) {
-        st = rs_text_status(out, r->err);
-    }
+    if (st == RS_OK) st = rs_text_status(out, r->err);
     return st == RS_OK ? run_from(r, i + 1, out->data, out->bytes, at_start) : st;
 }
 
 static rs_status run_from(const runner *r, size_t i, const char *text, size_t n, bool at_start) {
-    if (n == 0) {
-        return RS_OK;
-    }
-    if (i == r->last) {
-        return r->word(r->context, text, n, r->err);
-    }
+    if (n == 0) return RS_OK;
+    if (i == r->last) return r->word(r->context, text, n, r->err);
     return r->steps->item[i].kind == RS_STEP_SPLIT ? split(r, i, text, n, at_start) : rewrite(r, i, text, n, at_start);
 }
 

@@ -57,7 +57,8 @@ typedef struct rs_probe_kind {
 const rs_probe_kind *const *rs_probe_kinds(size_t *count);
 const rs_probe_kind *rs_probe_find(const char *name); /* NULL when unknown */
 
-/* Axes of finished arrays that have values of their own: 1-D arrays named by the axis ("distance", "bucket"). */
+/* Axes of finished arrays that have values of their own: 1-D arrays named by the axis ("distance", "bucket",
+ * "profile_distance"). */
 rs_status rs_probe_axes(const rs_probe_facts *facts, rs_arrays *out, rs_error *err);
 
 /* dst += src, array by array (same declaration). RS_E_MISMATCH when they differ in name or shape. */

@@ -61,7 +61,7 @@ const rs_head_rule rs_head_rules[RS_HEAD_KINDS] = {
     {RS_HEAD_PREVIOUS, "previous token", "previous", HEAD(previous), 0.4, false, "previous >= 0.4"},
     {RS_HEAD_DIAGONAL, "itself (diagonal)", "diagonal", HEAD(diagonal), 0.4, false, "diagonal >= 0.4"},
     {RS_HEAD_INDUCTION, "induction", "induction", HEAD(induction), 0.3, false, "induction >= 0.3"},
-    {RS_HEAD_FIRST, "first token (sink)", "first", HEAD(first), 0.5, false, "first >= 0.5"},
+    {RS_HEAD_FIRST, "first token (sink)", "first", HEAD(first), 0.3, false, "first >= 0.3, the usual bound for attention sinks (arXiv 2410.10781)"},
     {RS_HEAD_LOCAL, "local", "local", HEAD(local), 0.5, false, "at least half of what is not on the first token lies within 16 tokens"},
     {RS_HEAD_DIFFUSE, "diffuse", "diffuse", HEAD(effective), 0.1, true, "e^entropy >= a tenth of the analysed context"},
     {RS_HEAD_MIXED, "none of these", "mixed", HEAD(entropy), 0.0, false, "no rule fits"},

@@ -61,7 +61,7 @@ static void write_shape(rs_text *out, const rs_report_view *v)
     rs_text_append(out, ". <strong>");
     rs_write_html_text(out, v->rope_words);
     rs_text_append(out, "</strong>");
-    if (v->trained_context > 0) {
+    if (v->trained_context > 0 && strstr(v->rope_words, "trained context") == NULL) {
         rs_text_append(out, ", trained context ");
         rs_write_html_text(out, rs_show_count(parameters, v->trained_context));
     }
@@ -189,16 +189,21 @@ static void write_pair_row(rs_text *out, const rs_view_rope *r, int p, rope_colu
     rs_text_append(out, "</tr>\n");
 }
 
+static void write_turns_title(rs_text *out, int64_t context)
+{
+    char s[RS_SHOW_BYTES];
+    rs_text_append(out, "<th scope=\"col\">turns in ");
+    rs_write_html_text(out, rs_show_count(s, context));
+    rs_text_append(out, "</th>");
+}
+
 static void write_rope_table(rs_text *out, const rs_report_view *v, const rs_view_rope *r)
 {
     rope_columns c = columns_of(r);
-    rs_text t = {0};
     rs_text_append(out, "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Rotary table\"><table><thead><tr><th scope=\"col\">pair</th>"
                         "<th scope=\"col\">components</th><th scope=\"col\">θ, rad/token</th><th scope=\"col\">wavelength, tokens</th>");
-    rs_text_printf(&t, "<th scope=\"col\">turns in %lld</th>", (long long)v->context);
-    if (c.trained) rs_text_printf(&t, "<th scope=\"col\">turns in %lld</th>", (long long)v->trained_context);
-    rs_text_append(out, t.data != NULL ? t.data : "");
-    rs_text_deinit(&t);
+    write_turns_title(out, v->context);
+    if (c.trained) write_turns_title(out, v->trained_context);
     rs_text_append(out, c.region ? "<th scope=\"col\">scaling</th>" : "");
     rs_text_append(out, c.factor ? "<th scope=\"col\">factor</th>" : "");
     rs_text_append(out, "</tr></thead><tbody>\n");

@@ -60,7 +60,9 @@ static void write_head(rs_text *out, const rs_report_view *v, int columns)
     write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
     rs_text_deinit(&line);
     line = (rs_text){0};
-    rs_text_printf(&line, "%s; trained context %s", v->rope_words, rs_show_count(trained, v->trained_context));
+    rs_text_append(&line, v->rope_words);
+    if (v->trained_context > 0 && strstr(v->rope_words, "trained context") == NULL)
+        rs_text_printf(&line, "; trained context %s", rs_show_count(trained, v->trained_context));
     write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
     rs_text_deinit(&line);
     rs_text_printf(out, "%s sequences of %s tokens, %s scored", rs_show_count(sequences, v->sequences), rs_show_count(context, v->context),

@@ -269,7 +269,7 @@ static rs_status say_heads(rs_report_view *v, rs_error *err)
     const int *count = v->head_kind_count;
     double least, median;
     if (rs_view_array(v, "head_kinds/count") == NULL) return RS_OK;
-    rs_text_printf(&t, "Of %s heads, %d put most of their attention on the first token, %d look at the previous token", rs_show_count(n, v->n_head_rows),
+    rs_text_printf(&t, "Of %s heads, %d rest on the first token (with at least 0.3 of their attention), %d look at the previous token", rs_show_count(n, v->n_head_rows),
                    count[RS_HEAD_FIRST], count[RS_HEAD_PREVIOUS]);
     const rs_view_head *h = strongest(v, RS_HEAD_PREVIOUS);
     if (h != NULL) rs_text_printf(&t, " (the strongest: layer %d, head %d, %.2f)", h->layer, h->head, h->previous);
@@ -288,7 +288,8 @@ static rs_status say_loss(rs_report_view *v, rs_error *err)
     rs_text t = {0};
     if (a == NULL || a->dims[0] < 4) return RS_OK;
     int64_t n = a->dims[0] - 1, early = 0;
-    while (early < n && rs_view_cell(a, early, 0, 0) < 8.0) early++;
+    /* The first bucket with enough tokens for its mean to mean something. */
+    while (early < n && (rs_view_cell(a, early, 0, 0) < 8.0 || rs_view_cell(a, early, 4, 0) < 50.0)) early++;
     double x = rs_view_cell(a, early, 2, 0), y = rs_view_cell(a, n, 2, 0), ex = rs_view_cell(a, early, 3, 0), ey = rs_view_cell(a, n, 3, 0);
     if (early == n || isnan(x) || isnan(y)) return RS_OK;
     char from[RS_SHOW_BYTES], to[RS_SHOW_BYTES];

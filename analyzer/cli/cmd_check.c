@@ -82,18 +82,18 @@ static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t)
 {
     const rs_layer *l = &g->layers[layer];
     char bytes[32];
-    rs_text_append(t, "\nlayers ");
+    rs_text_append(t, "\nlayers: ");
     layer_list(g, layer, t);
-    rs_text_printf(t, ": %s", l->rope.words);
+    rs_text_printf(t, "\n  %s", l->rope.words);
     if (l->window > 0) {
         rs_text_printf(t, "; window of %" PRId64 " tokens", l->window);
     }
-    rs_text_printf(t, "\n  from %s", l->rope.source);
+    rs_text_printf(t, "\n  source: %s", l->rope.source);
     if (l->rope.n_rotated > 0) {
         rs_text_printf(t, "\n  cos/sin cache at %" PRId64 " positions: %s", context, rs_format_bytes(bytes, (uint64_t)rs_rope_cache_bytes(&l->rope, context)));
     }
-    rs_text_printf(t, "\n  %4s  %9s  %12s  %12s  %10s  %10s  %s\n", "pair", "components", "rad/token", "wavelength", "turns", "turns here", "");
-    rs_text_printf(t, "  %4s  %9s  %12s  %12s  %10s  %10s\n", "", "", "", "(tokens)", "(trained)", "");
+    rs_text_printf(t, "\n  %4s %10s  %12s  %12s  %10s  %10s\n", "pair", "components", "rad/token", "wavelength", "turns", "turns here");
+    rs_text_printf(t, "  %4s %10s  %12s  %12s  %10s\n", "", "", "", "(tokens)", "(trained)");
     for (int f = 0; f < l->rope.n_pairs; f++) {
         pair_row(g, &l->rope, f, context, t);
     }

@@ -87,8 +87,14 @@ static bool run_global(int argc, char **argv, int *code)
         rs_text_printf(&t, "%s\n", rs_program_version());
     } else if (strcmp(argv[1], "--man") == 0) {
         rs_options_man(&t);
-    } else if (strcmp(argv[1], "--completion") == 0) {
-        rs_options_completion(&t, argc > 2 ? argv[2] : "bash");
+    } else if (rs_starts_with(argv[1], "--completion")) {
+        const char *shell = argv[1][12] == '=' ? argv[1] + 13 : argc > 2 ? argv[2] : "bash";
+        rs_options_completion(&t, shell);
+        if (!t.data) {
+            fprintf(stderr, "ropescope: --completion=%s: expected bash, zsh or fish\n", shell);
+            *code = rs_status_exit_code(RS_E_USAGE);
+            return true;
+        }
     } else {
         return false;
     }

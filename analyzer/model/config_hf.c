@@ -175,9 +175,10 @@ static rs_status read_windows(rs_reader *r, rs_draft *d, rs_error *err) {
         return rs_fail(err, RS_E_MISMATCH,
                        "%s: field 'sliding_window': found no width, expected one: there are sliding layers", r->file);
     if (!any_sliding(d)) d->window = 0;
-    for (const char *const *k = (const char *const[]){"use_sliding_window", "sliding_window_pattern", NULL};
-         *k && listed; k++)
-        (void)rs_read_node(r, *k); /* layer_types has the last word, so these are no news */
+    if (listed) { /* layer_types has the last word, so what else says which layers slide is no news */
+        (void)rs_read_node(r, "use_sliding_window");
+        (void)rs_read_node(r, "sliding_window_pattern");
+    }
 out:
     return st;
 }

@@ -11,17 +11,35 @@
 #include <stdint.h>
 
 /* role, whether it belongs to a layer, short name for messages */
-#define RS_ROLE_MAP(X)                                                                                                 \
-    X(EMBED, 0, "embedding")                                                                                           \
-    X(UNEMBED, 0, "unembedding") X(FINAL_NORM, 0, "final norm") X(FINAL_NORM_BIAS, 0, "final norm bias")               \
-        X(ATTN_NORM, 1, "attention norm") X(ATTN_NORM_BIAS, 1, "attention norm bias") X(Q, 1, "query projection")      \
-            X(K, 1, "key projection") X(V, 1, "value projection") X(Q_BIAS, 1, "query bias") X(K_BIAS, 1, "key bias")  \
-                X(V_BIAS, 1, "value bias") X(Q_NORM, 1, "query norm") X(K_NORM, 1, "key norm")                         \
-                    X(O, 1, "output projection") X(O_BIAS, 1, "output bias")                                           \
-                        X(ATTN_POST_NORM, 1, "attention output norm") X(MLP_NORM, 1, "mlp norm")                       \
-                            X(MLP_NORM_BIAS, 1, "mlp norm bias") X(GATE, 1, "mlp gate") X(UP, 1, "mlp up")             \
-                                X(DOWN, 1, "mlp down") X(GATE_BIAS, 1, "mlp gate bias") X(UP_BIAS, 1, "mlp up bias")   \
-                                    X(DOWN_BIAS, 1, "mlp down bias") X(MLP_POST_NORM, 1, "mlp output norm")
+/* clang-format off */
+#define RS_ROLE_MAP(X)                            \
+    X(EMBED, 0, "embedding")                      \
+    X(UNEMBED, 0, "unembedding")                  \
+    X(FINAL_NORM, 0, "final norm")                \
+    X(FINAL_NORM_BIAS, 0, "final norm bias")      \
+    X(ATTN_NORM, 1, "attention norm")             \
+    X(ATTN_NORM_BIAS, 1, "attention norm bias")   \
+    X(Q, 1, "query projection")                   \
+    X(K, 1, "key projection")                     \
+    X(V, 1, "value projection")                   \
+    X(Q_BIAS, 1, "query bias")                    \
+    X(K_BIAS, 1, "key bias")                      \
+    X(V_BIAS, 1, "value bias")                    \
+    X(Q_NORM, 1, "query norm")                    \
+    X(K_NORM, 1, "key norm")                      \
+    X(O, 1, "output projection")                  \
+    X(O_BIAS, 1, "output bias")                   \
+    X(ATTN_POST_NORM, 1, "attention output norm") \
+    X(MLP_NORM, 1, "mlp norm")                    \
+    X(MLP_NORM_BIAS, 1, "mlp norm bias")          \
+    X(GATE, 1, "mlp gate")                        \
+    X(UP, 1, "mlp up")                            \
+    X(DOWN, 1, "mlp down")                        \
+    X(GATE_BIAS, 1, "mlp gate bias")              \
+    X(UP_BIAS, 1, "mlp up bias")                  \
+    X(DOWN_BIAS, 1, "mlp down bias")              \
+    X(MLP_POST_NORM, 1, "mlp output norm")
+/* clang-format on */
 
 typedef enum rs_role {
 #define RS_ROLE_ENUM(name, per_layer, text) RS_W_##name,

@@ -3,11 +3,9 @@
  * them again for every call of a few rows, and could not stop at a row's own position. */
 #include "kernels/cpu/cpu_device.h"
 
-#include <string.h>
-
 enum {
     ROW_BLOCK = 32, /* query rows of a unit: enough to use a panel while it is in the first cache, few enough to share out */
-    DEPTH = 256     /* key columns that go into a sum of MIX at a time: rows and panel of that depth stay in cache */
+    DEPTH = 256     /* key columns that go into a sum of MIX at a time: a panel of that depth stays in cache */
 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -86,24 +84,17 @@ static void pack_values(const mix_job *j, int64_t unit, int64_t depths, float *p
                       panels + (whole * v->dim[0] + c0) * j->panel);
 }
 
-/* Copies p rows so that a power-of-two row stride does not put all of them into one set of the cache. */
-static void copy_rows(const float *src, int64_t stride, int64_t rows, int64_t depth, float *to) {
-    for (int64_t r = 0; r < rows; r++) memcpy(to + r * (DEPTH + 16), src + r * stride, (size_t)depth * sizeof *to);
-}
-
 static void mix_rows(const mix_job *j, int64_t h, int64_t r0) {
     const rs_op_mix *o = j->o;
-    float rows[ROW_BLOCK * (DEPTH + 16)];
     int64_t n = least(ROW_BLOCK, o->p.dim[1] - r0), C = o->p.dim[2], Dv = o->v.dim[2];
     int64_t seen = least(C, o->row0 + r0 + n - o->col0);
     const float *p = (const float *)rs_cpu_data(&o->p) + h * o->p.stride[0] + r0 * o->p.stride[1];
     float *z = (float *)rs_cpu_data(&o->z) + r0 * o->z.stride[0] + h * o->z.stride[1];
     for (int64_t c0 = 0; c0 < seen; c0 += DEPTH) {
         int64_t depth = least(DEPTH, seen - c0);
-        copy_rows(p + c0, o->p.stride[1], n, depth, rows);
         for (int64_t col = 0; col < Dv; col += j->panel) {
             const float *panel = j->panels + ((h / j->group * j->per_head + col / j->panel) * C + c0) * j->panel;
-            j->hot->panel_tile(n, least(j->panel, Dv - col), depth, rows, DEPTH + 16, panel, 1.0F, c0 > 0, z + col, o->z.stride[0]);
+            j->hot->panel_tile(n, least(j->panel, Dv - col), depth, p + c0, o->p.stride[1], panel, 1.0F, c0 > 0, z + col, o->z.stride[0]);
         }
     }
 }

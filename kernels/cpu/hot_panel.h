@@ -8,10 +8,44 @@
 enum { PANEL = 2 * LANES, TILE_ROWS = LANES == 16 ? 8 : 4 }; /* 32 registers against 16 */
 _Static_assert((int)PANEL <= (int)RS_HOT_PANEL_MAX, "callers size buffers by RS_HOT_PANEL_MAX");
 
+/* lo, hi = a0 b0 a1 b1 ... : the two halves of the elements of a and b in turn. */
+#if defined(__AVX512F__)
+#define ZIP_LO 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HI 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif defined(__AVX2__)
+#define ZIP_LO 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HI 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LO 0, 4, 1, 5
+#define ZIP_HI 2, 6, 3, 7
+#endif
+
+/* Transposes LANES vectors: zipping vector i with vector i + LANES / 2, log2(LANES) times. */
+static inline void transpose(lanes v[LANES]) {
+    for (int round = 1; round < LANES; round *= 2) {
+        lanes next[LANES];
+#pragma GCC unroll 8
+        for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], ZIP_LO);
+            next[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], ZIP_HI);
+        }
+        memcpy(v, next, sizeof next);
+    }
+}
+
 static void pack_rows(const float *src, int64_t stride, int64_t depth, int64_t cols, float *panel) {
+    int64_t whole = cols / LANES * LANES, deep = depth / LANES * LANES;
     if (cols < PANEL) memset(panel, 0, (size_t)(depth * PANEL) * sizeof *panel);
+    for (int64_t j = 0; j < whole; j += LANES) {
+        for (int64_t k = 0; k < deep; k += LANES) {
+            lanes v[LANES];
+            for (int i = 0; i < LANES; i++) v[i] = load(src + (j + i) * stride + k);
+            transpose(v);
+            for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + j, v[i]);
+        }
+    }
     for (int64_t j = 0; j < cols; j++) {
-        for (int64_t k = 0; k < depth; k++) panel[k * PANEL + j] = src[j * stride + k];
+        for (int64_t k = j < whole ? deep : 0; k < depth; k++) panel[k * PANEL + j] = src[j * stride + k];
     }
 }
 

@@ -91,7 +91,8 @@ function short(x) {
   if (x >= 1e6) return d3.format('.2~r')(x / 1e6) + 'M';
   if (x >= 1e3) return d3.format('.2~r')(x / 1e3) + 'k';
   if (x >= 0.01) return d3.format('.3~r')(x);
-  return '10' + power(Math.round(Math.log10(x)));
+  const e = Math.round(Math.log10(x));
+  return Math.abs(x / 10 ** e - 1) < 1e-6 ? '10' + power(e) : num(x);
 }
 
 const csvField = x => (typeof x === 'string' && /[",\n]/.test(x) ? '"' + x.replace(/"/g, '""') + '"' : String(x));

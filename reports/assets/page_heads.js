@@ -215,7 +215,7 @@ function costFigure(h) {
   const l = h.layer, series = costSeries.filter(s => array('moments/' + s.key) && (run.rotates || s.key.startsWith('zero')))
     .map(s => ({ ...s, points: withHole(pairPoints(array('moments/' + s.key), l, h.head), ropeOf(l)) })).filter(s => s.points.length);
   if (series.length === 0) return null;
-  const f = headFigure('What would it cost to edit a pair?', 'change of this head’s logits when the pair is removed or no longer rotated, in units of the variance of its logits; lines: closed form, rings: sampled. Where they part, trust the rings.');
+  const f = headFigure('What would it cost to edit a pair?', 'change of this head’s logits when the pair is removed or no longer rotated, in units of the variance of its logits; lines: closed form, rings: sampled. Where they part, trust the rings. What is smaller than the axis lies on its lower edge.');
   openHead.stops.push(plot(f, {
     x: pairAxis(l), y: { type: 'log', domain: logDomain(series.flatMap(s => s.points.map(d => d.y)), 6), label: 'of the logit variance' }, top: topAxis(ropeOf(l)), series,
     reading: {
@@ -228,6 +228,9 @@ function costFigure(h) {
   return f;
 }
 
+/* Never a 1.000 that is not one. */
+const correlation = r => (r >= 0.9995 && r < 1 ? '> 0.999' : '= ' + r.toFixed(3));
+
 function headFacts(h) {
   const group = heads.filter(o => o.layer === h.layer && o.kv_head === h.kv_head && o.head !== h.head).map(o => o.head);
   const facts = [
@@ -238,7 +241,7 @@ function headFacts(h) {
     h.entropy !== null && ['spread', `entropy ${num(h.entropy)} nats, as if over ${num(h.effective)} keys; mean distance ${num(h.mean_distance)} tokens; within 16 tokens ${num(h.local)} of what is not on the first token; Toeplitz share ${num(h.toeplitz)}`],
     h.top_pair_q >= 0 && ['largest pairs', `query: pair ${h.top_pair_q} (${wavelengthWords(h.layer, h.top_pair_q)})` + (h.top_pair_k >= 0 ? `; key: pair ${h.top_pair_k} (${wavelengthWords(h.layer, h.top_pair_k)})` : '')],
     h.logit_variance !== null && ['logit variance', num(h.logit_variance)],
-    (h.fit_zero !== null || h.norm_split_half !== null) && ['reliability', [h.norm_split_half !== null && `norm profile of even against odd sequences r = ${h.norm_split_half.toFixed(3)}`, h.fit_zero !== null && `closed against sampled zeroing cost r = ${h.fit_zero.toFixed(3)}`, h.fit_unrotate !== null && run.rotates && `un-rotating r = ${h.fit_unrotate.toFixed(3)}`].filter(Boolean).join('; ')],
+    (h.fit_zero !== null || h.norm_split_half !== null) && ['reliability', [h.norm_split_half !== null && `norm profile of even against odd sequences r ${correlation(h.norm_split_half)}`, h.fit_zero !== null && `closed against sampled zeroing cost r ${correlation(h.fit_zero)}`, h.fit_unrotate !== null && run.rotates && `un-rotating r ${correlation(h.fit_unrotate)}`].filter(Boolean).join('; ')],
   ].filter(Boolean);
   return make('table', { class: 'facts-table' }, make('tbody', null, ...facts.map(([k, v]) => make('tr', null, make('th', { scope: 'row' }, k), make('td', null, v)))));
 }
@@ -259,7 +262,7 @@ function showHead(i) {
     patternFigure(h),
     distanceFigure(h, 'heads/profile', {
       title: 'How far does it look?', label: 'mean attention', type: 'log', colour: 'var(--kind-previous)', domain: p => logDomain(p.map(d => d.y), 6),
-      how: 'mean attention to a key this many tokens back, over the queries that have one there; both axes are logarithmic.',
+      how: 'mean attention to a key this many tokens back, over the queries that have one there; both axes are logarithmic; what is smaller than the axis lies on its lower edge.',
     }),
     normFigure(h),
     costFigure(h),

@@ -76,36 +76,38 @@ function kindsPicture(figure) {
   });
 }
 
-/* Closed form against sampled cost: tens of thousands of dots, so they are painted. */
+/* One panel of closed form against sampled cost: tens of thousands of dots, so they are painted. */
+function scatterPanel(d, domain, side) {
+  const m = { left: 46, top: 24, right: 10, bottom: 42 }, dpr = window.devicePixelRatio || 1;
+  const x = d3.scaleLog().domain(domain).range([0, side]).clamp(true), y = d3.scaleLog().domain(domain).range([side, 0]).clamp(true), ticks = decades(domain, Math.max(3, side / 45));
+  const canvas = make('canvas', { width: Math.round(side * dpr), height: Math.round(side * dpr), 'aria-hidden': 'true' }), c = canvas.getContext('2d');
+  canvas.style.cssText = `position:absolute;left:${m.left}px;top:${m.top}px;width:${side}px;height:${side}px`;
+  c.scale(dpr, dpr);
+  c.fillStyle = colourOf(d.colour);
+  c.globalAlpha = d.closed.length > 20000 ? 0.15 : 0.35;
+  for (let i = 0; i < d.closed.length; i++) {
+    if (d.closed[i] > 0 && d.sampled[i] > 0) c.fillRect(x(d.closed[i]) - 1, y(d.sampled[i]) - 1, 2, 2);
+  }
+  const svg = d3.create('svg').attr('width', m.left + side + m.right).attr('height', m.top + side + m.bottom).attr('role', 'img').attr('aria-label', `${d.name}: closed form against sampled cost`);
+  const g = svg.append('g').attr('transform', `translate(${m.left},${m.top})`);
+  g.append('g').attr('class', 'axis').call(d3.axisLeft(y).tickValues(ticks).tickFormat(short).tickSize(4));
+  g.append('g').attr('class', 'axis').attr('transform', `translate(0,${side})`).call(d3.axisBottom(x).tickValues(ticks).tickFormat(short).tickSize(4));
+  g.append('line').attr('class', 'rule dashed').attr('y1', side).attr('x2', side);
+  g.append('text').attr('class', 'title').attr('x', side / 2).attr('y', side + 34).attr('text-anchor', 'middle').text('closed form, of the logit variance');
+  g.append('text').attr('class', 'title').attr('x', -m.left + 2).attr('y', -9).text(`${d.name}: sampled, of the logit variance`);
+  return make('div', { class: 'plot' }, canvas, svg.node());
+}
+
 function scatterPicture(figure) {
   const pairs = [['zero_cost', 'zeroing', '--zero'], ['unrotate_cost', 'un-rotating', '--unrotate']].filter(([k]) => array('moments/' + k) && array('moments/' + k + '_sampled') && (run.rotates || k === 'zero_cost'));
   const dots = pairs.map(([k, name, colour]) => ({ name, colour, closed: array('moments/' + k).data, sampled: array('moments/' + k + '_sampled').data }));
   const domain = logDomain(dots.flatMap(d => Array.from(d.sampled)), 7), before = figure.querySelector('figcaption');
-  const box = make('div', { class: 'plot' });
+  const box = make('div', { class: 'panels' });
   figure.insertBefore(legendOf([...dots.map(d => ({ name: d.name, colour: `var(${d.colour})`, kind: 'dots' })), { name: 'equal', rule: 'dashed' }]), before);
   figure.insertBefore(box, before);
   onWidth(box, width => {
-    const m = { left: 50, top: 22, right: 12, bottom: 42 }, side = Math.min(width - m.left - m.right, 380), dpr = window.devicePixelRatio || 1;
-    const x = d3.scaleLog().domain(domain).range([0, side]).clamp(true), y = d3.scaleLog().domain(domain).range([side, 0]).clamp(true), ticks = decades(domain, 6);
-    const canvas = make('canvas', { width: side * dpr, height: side * dpr, 'aria-hidden': 'true' }), c = canvas.getContext('2d');
-    canvas.style.cssText = `position:absolute;left:${m.left}px;top:${m.top}px;width:${side}px;height:${side}px`;
-    c.scale(dpr, dpr);
-    for (const d of dots) {
-      const many = d.closed.length > 20000;
-      c.fillStyle = colourOf(d.colour);
-      c.globalAlpha = many ? 0.12 : 0.3;
-      for (let i = 0; i < d.closed.length; i++) {
-        if (d.closed[i] > 0 && d.sampled[i] > 0) c.fillRect(x(d.closed[i]) - 1, y(d.sampled[i]) - 1, 2, 2);
-      }
-    }
-    const svg = d3.create('svg').attr('width', m.left + side + m.right).attr('height', m.top + side + m.bottom).attr('role', 'img').attr('aria-label', 'Closed form against sampled cost');
-    const g = svg.append('g').attr('transform', `translate(${m.left},${m.top})`);
-    g.append('g').attr('class', 'axis').call(d3.axisLeft(y).tickValues(ticks).tickFormat(short).tickSize(4));
-    g.append('g').attr('class', 'axis').attr('transform', `translate(0,${side})`).call(d3.axisBottom(x).tickValues(ticks).tickFormat(short).tickSize(4));
-    g.append('line').attr('class', 'rule dashed').attr('y1', side).attr('x2', side);
-    g.append('text').attr('class', 'title').attr('x', side / 2).attr('y', side + 34).attr('text-anchor', 'middle').text('closed form, of the logit variance');
-    g.append('text').attr('class', 'title').attr('x', -m.left + 2).attr('y', -9).text('sampled');
-    box.replaceChildren(canvas, svg.node());
+    const beside = dots.length > 1 && width >= 480, side = Math.min(320, (beside ? width / 2 : width) - 58);
+    box.replaceChildren(...dots.map(d => scatterPanel(d, domain, Math.floor(side))));
   });
   const ratio = array('reliability/sampled_over_closed');
   addTools(figure, () => ({
@@ -137,7 +139,7 @@ function splitPicture(figure) {
   plot(figure, {
     x: { type: 'linear', domain: [-0.6, run.n_layers - 0.4], label: 'layer', format: String, whole: true },
     y: { type: 'log', domain: logDomain(series.flatMap(s => s.points.map(d => d.y)), 6), label: '1 − r' },
-    series, height: 400,
+    series, height: 330,
     reading: { xs: d3.range(run.n_layers), hint: 'Point at a layer.', say: l => `layer ${l}, least agreement: ` + series.map(s => `${s.name} 1 − r = ${num(worst(s, l))}`).join(', ') },
     numbers: () => ({ columns: ['layer', ...series.map(s => s.name + ': largest 1 - r')], rows: d3.range(run.n_layers).map(l => [String(l), ...series.map(s => worst(s, l))]) }),
     label: 'Split half disagreement by layer',

@@ -20,8 +20,10 @@ function rangeOf(q) {
   return [0, d3.scaleLinear().domain([0, d3.max(values) || 1]).nice(8).domain()[1]];
 }
 
+/* Colours by the square root for shares, where few cells hold much; by the logarithm for costs. */
 function colourScale(q) {
   const [lo, hi] = rangeOf(q);
+  if (isShare(q)) return { lo, hi, at: x => Math.sqrt(Math.max(0, x) / hi) };
   if (!q.log) return { lo, hi, at: x => (x - lo) / (hi - lo) };
   return { lo, hi, at: x => (x > 0 ? (Math.log10(x) - Math.log10(lo)) / (Math.log10(hi) - Math.log10(lo)) : 0) };
 }
@@ -43,8 +45,8 @@ function headsWords(q, l) {
 function geometry(width) {
   const L = run.n_layers, F = run.n_pairs, ropes = run.ropes.filter(r => r.rotated > 0).slice(0, 3);
   const marks = run.rotates && ropes.length === 1 ? contextMarks(ropes[0]) : [];
-  const left = 62, right = rowNotes().some(Boolean) ? 78 : 14, top = 16 + (ropes.length ? 14 + 20 * ropes.length : 0) + 14 * marks.length, bottom = 40;
-  const cw = Math.max(F > 96 ? 5 : 8, Math.min(34, Math.floor((width - left - right) / F)));
+  const left = 62, right = rowNotes().some(Boolean) ? 74 : 14, top = 16 + (ropes.length ? 14 + 20 * ropes.length : 0) + 14 * marks.length, bottom = 40;
+  const cw = Math.max(F > 96 ? 5 : 8, Math.min(34, (width - left - right) / F));
   const ch = L <= 24 ? 18 : L <= 40 ? 14 : L <= 64 ? 10 : 8;
   return { L, F, ropes, marks, left, right, top, bottom, cw, ch, w: cw * F, h: ch * L };
 }
@@ -62,15 +64,16 @@ function contextMarks(rope) {
   return out;
 }
 
-/* What is special about a layer's row: no rotation, another base, a window. */
+/* What sets a layer's row apart from most: no rotation, another base, a window. */
 function rowNotes() {
-  const several = run.ropes.filter(r => r.rotated > 0).length > 1;
+  const usual = run.ropes.reduce((a, b) => (b.layers.length > a.layers.length ? b : a)), windows = run.layers.map(y => y.window);
+  const often = windows.reduce((a, w) => (windows.filter(o => o === w).length > windows.filter(o => o === a).length ? w : a), windows[0]);
   return run.layers.map((y, l) => {
     const r = ropeOf(l), words = [];
     if (r.rotated === 0 && run.rotates) words.push('NoPE');
-    if (several && r.rotated > 0 && r.base) words.push('base ' + short(r.base));
-    if (y.window > 0 && run.layers.some(o => o.window !== y.window)) words.push('window ' + short(y.window));
-    return words.slice(0, several ? 1 : 2).join(', ');
+    else if (r !== usual && r.base) words.push('base ' + short(r.base));
+    if (y.window !== often) words.push(y.window ? 'window ' + short(y.window) : 'no window');
+    return words[0] || '';
   });
 }
 
@@ -145,6 +148,13 @@ function drawFrame(svg, geo) {
   });
 }
 
+/* Ticks at least `room` pixels apart, the first one and then the largest preferred. */
+function apart(ticks, x, room) {
+  const kept = [ticks[0]];
+  for (const t of ticks.slice(1).reverse()) if (kept.every(k => Math.abs(x(k) - x(t)) >= room)) kept.push(t);
+  return kept;
+}
+
 /* The scale's bar with its numbers. */
 function drawLegend(box, q, scale) {
   const w = 260, h = 10, canvas = make('canvas', { width: w, height: 1, 'aria-hidden': 'true' }), c = canvas.getContext('2d');
@@ -152,13 +162,13 @@ function drawLegend(box, q, scale) {
     c.fillStyle = ramp(i / (w - 1));
     c.fillRect(i, 0, 1, 1);
   }
-  const x = q.log ? d3.scaleLog().domain([scale.lo, scale.hi]).range([0, w]) : d3.scaleLinear().domain([scale.lo, scale.hi]).range([0, w]);
+  const x = q.log ? d3.scaleLog().domain([scale.lo, scale.hi]).range([0, w]) : isShare(q) ? d3.scaleSqrt().domain([0, scale.hi]).range([0, w]) : d3.scaleLinear().domain([scale.lo, scale.hi]).range([0, w]);
   const svg = d3.create('svg').attr('width', w + 60).attr('height', 46).attr('role', 'img').attr('aria-label', `colour scale from ${num(scale.lo)} to ${num(scale.hi)}`);
   const g = svg.append('g').attr('transform', 'translate(14,16)');
-  g.append('text').attr('class', 'title').attr('x', -2).attr('y', -5).text(q.label + ', ' + q.unit);
+  g.append('text').attr('class', 'title').attr('x', -2).attr('y', -5).text(q.label + ', ' + q.unit + (isShare(q) ? ' (square-root scale)' : q.log ? ' (logarithmic scale)' : ''));
   g.append('image').attr('href', canvas.toDataURL()).attr('width', w).attr('height', h).attr('preserveAspectRatio', 'none');
   g.append('rect').attr('width', w).attr('height', h).attr('fill', 'none').attr('stroke', 'var(--line)');
-  const ticks = q.log ? decades([scale.lo, scale.hi], 7) : x.ticks(5);
+  const ticks = q.log ? decades([scale.lo, scale.hi], 7) : isShare(q) ? apart([0, ...[1e-3, 1e-2, 1e-1].flatMap(e => [e, 2 * e, 5 * e])].filter(t => t <= scale.hi), x, 34) : x.ticks(5);
   g.append('g').attr('class', 'axis').attr('transform', `translate(0,${h})`)
     .call(d3.axisBottom(x).tickValues(ticks).tickFormat(t => (q.log && t === scale.lo ? '≤' : '') + short2(t)).tickSize(3)).call(a => a.select('path').remove());
   const uniform = isShare(q) && 1 / run.n_pairs < scale.hi;

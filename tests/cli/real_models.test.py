@@ -12,6 +12,7 @@ import tempfile
 
 ROOT = pathlib.Path(os.environ.get("RS_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.dont_write_bytecode = True
 PROGRAM = os.environ.get("RS_PROGRAM", str(ROOT / "build" / "ropescope"))
 GOLDEN = ROOT / "tests" / "golden" / "real"
 MODELS = {"smollm2-135m": "SmolLM2-135M-Instruct.Q4_1.gguf", "gemma3-270m": "gemma-3-270m-q4_k_m.gguf"}
@@ -75,6 +76,9 @@ def main():
     if not wanted:
         print("no trained model in the cache: data/fetch", *MODELS)
         return 77
+    import venv_test
+
+    venv_test.enter()  # once more from the top, under a Python that has h5py
     import h5py
     import numpy as np
 

@@ -138,12 +138,44 @@ def check_append(path, folder):
     with netCDF4.Dataset(changed, "a") as f:
         f.setncattr("another", "netCDF's")
     with h5py.File(changed, "r") as f:
-        assert f.attrs["note"] == "mine" and f.attrs["another"] == "netCDF's"
+        assert f.attrs["note"] == "mine" and f.attrs["another"] in ("netCDF's", b"netCDF's")
 
 
-def run(variant, folder):
-    path = os.path.join(folder, variant + ".h5")
-    subprocess.run([MAKE, variant, path], check=True)
+def ask(catalog, sql):
+    done = subprocess.run(["sqlite3", "-readonly", "-bail", catalog, sql], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.rstrip("\n")
+
+
+def check_catalog(catalog, path):
+    if not shutil.which("sqlite3"):
+        print("sqlite3 is not installed: the catalogue was not looked at")
+        return
+    tables = "models runs heads pairs artefacts".split()
+    assert ask(catalog, "PRAGMA user_version") == "1" and ask(catalog, "PRAGMA application_id") == str(int.from_bytes(b"RSCP", "big"))
+    for table in tables:
+        assert ") STRICT" in ask(catalog, f"SELECT sql FROM sqlite_schema WHERE name = '{table}'"), table
+    assert ask(catalog, "PRAGMA integrity_check") == "ok" and ask(catalog, "PRAGMA foreign_key_check") == ""
+    keys = {t: ask(catalog, f"SELECT \"table\" FROM pragma_foreign_key_list('{t}')") for t in tables}
+    assert keys == {"models": "", "runs": "models", "heads": "runs", "pairs": "runs", "artefacts": "runs"}, keys
+    views = ask(catalog, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name").split()
+    assert views == ["v_heads", "v_pairs", "v_runs"], views
+    for view in views:
+        assert int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0, view
+    assert ask(catalog, "SELECT count(*) FROM pairs") == str(30 * 9 * 32) and ask(catalog, "SELECT path FROM runs") == path
+    with h5py.File(path, "r") as f:
+        theta = f["rope/theta"][3, 7]
+        cost = f["moments/unrotate_cost"][3, 2, 7]
+    wave, turns, found = ask(catalog, "SELECT wavelength, turns, unrotate_cost FROM v_pairs WHERE layer = 3 AND head = 2 AND pair = 7").split("|")
+    # sqlite3 prints 15 digits; the cost is float32 in the run file
+    assert abs(float(wave) * theta / (2 * math.pi) - 1) < 1e-12 and abs(float(turns) * 2 * math.pi / (theta * 2048) - 1) < 1e-12
+    assert abs(float(found) - cost) <= 1e-7 * cost
+    plan = ask(catalog, "EXPLAIN QUERY PLAN SELECT * FROM pairs WHERE run_id = 1 AND layer = 3")
+    assert "PRIMARY KEY" in plan, plan  # the common question does not scan
+
+
+def run(variant, folder, *more):
+    path = os.path.join(os.path.realpath(folder), variant + ".h5")
+    subprocess.run([MAKE, variant, path, *more], check=True)
     return path
 
 
@@ -152,13 +184,15 @@ def main():
         print("make_fake_run is not built")
         sys.exit(77)
     with tempfile.TemporaryDirectory() as folder:
-        path = run("smollm2", folder)
+        catalog = os.path.join(folder, "runs.sqlite")
+        path = run("smollm2", folder, catalog)
         arrays = check_h5py(path)
         for engine in ("netcdf4", "h5netcdf"):
             check_xarray(path, engine, arrays)
         check_netcdf(path)
         check_hostile(run("hostile", folder))
         check_append(path, folder)
+        check_catalog(catalog, path)
     print("ok")
 
 

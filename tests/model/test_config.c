@@ -330,7 +330,7 @@ static void test_refusals(void **state) {
         {"\"rope_theta\":-10000.0", RS_E_FORMAT, "rope_theta|found -10000"},
         {"\"rope_theta\":Infinity", RS_E_FORMAT, "rope_theta|found inf"},
         {"\"rope_theta\":\"1e6\"", RS_E_FORMAT, "rope_theta|found '1e6'"},
-        {"\"num_key_value_heads\":3", RS_E_MISMATCH, "3 key/value heads|4 query heads"},
+        {"\"num_key_value_heads\":3", RS_E_MISMATCH, "num_key_value_heads|is 3|4 query heads"},
         {"\"num_key_value_heads\":0", RS_E_FORMAT, "num_key_value_heads|found 0"},
         {"\"head_dim\":7", RS_E_MISMATCH, "head width|found 7"},
         {"\"hidden_size\":33", RS_E_MISMATCH, "hidden_size|found 33|num_attention_heads"},

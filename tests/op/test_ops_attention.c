@@ -31,15 +31,8 @@ static const tile tiles[] = {
 enum { TILES = sizeof tiles / sizeof *tiles };
 
 static float *filled(int64_t n, float value) {
-    float *x = calloc((size_t)n, sizeof *x);
-    assert_non_null(x);
+    float *x = rs_rig_zeros(n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = value;
-    return x;
-}
-
-static double *doubles(int64_t n) {
-    double *x = calloc((size_t)n, sizeof *x);
-    assert_non_null(x);
     return x;
 }
 
@@ -57,7 +50,7 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap)
                              .slot = RS_RIG_PUT(r, RS_I32, 0, slot, c->H), .s = s, .scale = scale, .row0 = c->row0, .col0 = c->col0}};
     rs_rig_run(r, &op);
     float *got = rs_rig_get(r, &s);
-    double *want = doubles(c->H * c->R * c->C);
+    double *want = rs_rig_doubles(c->H * c->R * c->C);
     for (int64_t h = 0; h < c->H; h++) {
         for (int64_t i = 0; i < c->R * c->C; i++) {
             int64_t row = i / c->C, col = i % c->C, at = h * c->R * c->C + i;
@@ -142,7 +135,7 @@ static void run_softmax(rs_rig *r, const softmax_case *sc, double spread, int ga
                               .row0 = c->row0, .col0 = c->col0, .window = c->window, .softcap = sc->masked ? 0 : sc->softcap}};
     rs_rig_run(r, &op);
     float *p = rs_rig_get(r, &vs), *stats = rs_rig_get(r, &vt);
-    double *want = doubles(c->C), *entropy = doubles(rows), *got_entropy = doubles(rows), most = 1;
+    double *want = rs_rig_doubles(c->C), *entropy = rs_rig_doubles(rows), *got_entropy = rs_rig_doubles(rows), most = 1;
     for (int64_t row = 0; row < rows; row++) {
         double pair[2];
         softmax_reference(c, row % c->R, s + row * c->C, (double)sc->softcap, sc->sinks ? sinks + row / c->R : NULL, want, pair);
@@ -199,7 +192,7 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
                 .u.mix = {.p = RS_RIG_PUT(r, RS_F32, gap, p, c->H, c->R, c->C), .v = RS_RIG_PUT(r, RS_F32, gap, v, c->C, K, Dv), .z = z, .row0 = c->row0, .col0 = c->col0}};
     rs_rig_run(r, &op);
     float *got = rs_rig_get(r, &z);
-    double *want = doubles(c->R * c->H * Dv);
+    double *want = rs_rig_doubles(c->R * c->H * Dv);
     for (int64_t h = 0; h < c->H; h++) {
         for (int64_t row = 0; row < c->R; row++) {
             for (int64_t i = 0; i < c->C * Dv; i++) {
@@ -226,8 +219,8 @@ static void run_cross_entropy(rs_rig *r, int64_t rows, int64_t V, int64_t chunk,
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)V);
     float *x = rs_rig_normal(&rng, rows * V, spread);
-    int32_t *targets = calloc((size_t)rows, sizeof *targets);
-    double *state = doubles(rows * 3);
+    int32_t *targets = rs_rig_zeros(rows, sizeof *targets);
+    double *state = rs_rig_doubles(rows * 3);
     for (int64_t i = 0; i < rows; i++) {
         targets[i] = i == 1 ? -1 : i == 0 ? (int32_t)(V - 1) : (int32_t)rs_rng_below(&rng, V);
         state[i * 3] = -INFINITY;

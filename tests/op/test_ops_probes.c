@@ -13,15 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double *doubles(int64_t n) {
-    double *x = calloc((size_t)n, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
 /* Outputs start at something, since the ops add. */
 static double *numbered(int64_t n) {
-    double *x = doubles(n);
+    double *x = rs_rig_doubles(n);
     for (int64_t i = 0; i < n; i++) x[i] = (double)(i % 5) * 0.25;
     return x;
 }
@@ -75,7 +69,7 @@ static void run_pair(rs_rig *r, const pair_case *c) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)c->F);
     int64_t n = c->T * c->H * 2 * c->F, P = 0;
-    int32_t lo[256], hi[256], *bucket = calloc((size_t)c->T, sizeof *bucket);
+    int32_t lo[256], hi[256], *bucket = rs_rig_zeros(c->T, sizeof *bucket);
     for (uint32_t m = c->features; m; m &= m - 1) P++;
     for (int32_t f = 0; f < c->F; f++) {
         lo[f] = c->layout == 1 ? 2 * f : f;
@@ -140,8 +134,8 @@ static void spread_of(const double *v, int64_t n, double *variance, double *squa
 
 static void sample_row_reference(const sample_case *c, const sample_data *d, int64_t h, int64_t m, double *out, double *head) {
     int64_t kv = h / (c->H / c->K), first = c->window > 0 && m - c->window + 1 > 1 ? m - c->window + 1 : 1, n = m - first + 1;
-    double *rot = doubles(n), *off = doubles(n), *term[5], unused;
-    for (int i = 0; i < 5; i++) term[i] = doubles(n);
+    double *rot = rs_rig_doubles(n), *off = rs_rig_doubles(n), *term[5], unused;
+    for (int i = 0; i < 5; i++) term[i] = rs_rig_doubles(n);
     for (int64_t f = 0; f < c->F; f++) {
         double gain = d->scale * d->factor[f] * d->factor[f], variance, square, sizes = 0;
         double complex q = pair_of(d->q + (m * c->H + h) * 2 * c->F, d, f), mq = mean_of(d->q_mean, h, c->F, f), mk = mean_of(d->k_mean, kv, c->F, f);
@@ -179,9 +173,9 @@ static void sample_data_make(const sample_case *c, sample_data *d) {
     rs_rng_init(&rng, (uint64_t)c->T);
     d->q = rs_rig_normal(&rng, c->T * c->H * 2 * c->F, 1);
     d->k = rs_rig_normal(&rng, c->T * c->K * 2 * c->F, 1);
-    d->q_mean = doubles(c->H * 2 * c->F);
-    d->k_mean = doubles(c->K * 2 * c->F);
-    d->rows = calloc((size_t)c->rows, sizeof *d->rows);
+    d->q_mean = rs_rig_doubles(c->H * 2 * c->F);
+    d->k_mean = rs_rig_doubles(c->K * 2 * c->F);
+    d->rows = rs_rig_zeros(c->rows, sizeof *d->rows);
     d->scale = 0.3;
     /* Keys with a static direction ten times their spread, as sinks have: the variance is what is left of a difference. */
     for (int64_t i = 0; i < c->T * c->K * 2 * c->F; i++) d->k[i] += i % 3 == 0 ? 10.0F : 0.5F;
@@ -250,7 +244,7 @@ typedef struct pattern_lists {
 
 /* Position t lists every column c < t with (t - c) % step == 0. */
 static pattern_lists make_list(int64_t T, int64_t step) {
-    pattern_lists l = {calloc((size_t)T + 1, sizeof(int32_t)), calloc((size_t)(T * T), sizeof(int32_t)), 0};
+    pattern_lists l = {rs_rig_zeros(T + 1, sizeof(int32_t)), rs_rig_zeros(T * T, sizeof(int32_t)), 0};
     for (int64_t t = 0; t < T; t++) {
         l.start[t] = (int32_t)l.n;
         for (int64_t c = t % step; c < t; c += step) l.column[l.n++] = (int32_t)c;
@@ -288,7 +282,7 @@ static void pattern_reference(const pattern_case *c, const float *full, const fl
 /* Tile of rows row0.. with the columns some row of it may see. */
 static void run_tile(rs_rig *r, const pattern_case *c, const float *full, const float *entropy, int64_t row0, int64_t n, rs_op *op) {
     int64_t col0 = c->window > 0 && row0 - c->window + 1 > 0 ? row0 - c->window + 1 : 0, C = row0 + n - col0;
-    float *p = calloc((size_t)(c->H * n * C), sizeof *p), *stats = calloc((size_t)(c->H * n * 2), sizeof *stats);
+    float *p = rs_rig_zeros(c->H * n * C, sizeof *p), *stats = rs_rig_zeros(c->H * n * 2, sizeof *stats);
     for (int64_t i = 0; i < c->H * n; i++) {
         int64_t from = i / n * c->T + row0 + i % n;
         memcpy(p + i * C, full + from * c->T + col0, (size_t)C * sizeof *p);
@@ -306,7 +300,7 @@ static void run_tile(rs_rig *r, const pattern_case *c, const float *full, const 
 static float *random_pattern(const pattern_case *c) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)c->T);
-    float *full = calloc((size_t)(c->H * c->T * c->T), sizeof *full);
+    float *full = rs_rig_zeros(c->H * c->T * c->T, sizeof *full);
     for (int64_t i = 0; i < c->H * c->T; i++) {
         int64_t t = i % c->T, first = c->window > 0 && t - c->window + 1 > 0 ? t - c->window + 1 : 0;
         for (int64_t k = first; k <= t; k++) full[i * c->T + k] = (float)rs_rng_uniform(&rng);
@@ -315,7 +309,7 @@ static float *random_pattern(const pattern_case *c) {
 }
 
 static void run_pattern(rs_rig *r, const pattern_case *c) {
-    float *full = random_pattern(c), *entropy = calloc((size_t)(c->H * c->T), sizeof *entropy);
+    float *full = random_pattern(c), *entropy = rs_rig_zeros(c->H * c->T, sizeof *entropy);
     for (int64_t i = 0; i < c->H * c->T; i++) entropy[i] = 0.01F * (float)i;
     pattern_lists dup = make_list(c->T, 3), ind = make_list(c->T, 5);
     int64_t n_sums = c->H * RS_PATTERN_SUMS, n_profile = c->H * c->T, n_map = c->H * c->B * c->B;

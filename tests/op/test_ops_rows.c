@@ -12,12 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double *doubles(int64_t n) {
-    double *x = calloc((size_t)n, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
 /* ---- norm ---- */
 
 typedef struct norm_case {
@@ -57,7 +51,7 @@ static void run_norm(rs_rig *r, const norm_case *c) {
                 .u.norm = {.kind = c->kind, .x = vx, .y = vy, .weight = c->weight ? vw : RS_ABSENT, .bias = c->bias ? vb : RS_ABSENT, .add = c->add, .eps = eps}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
-    double *want = doubles(n);
+    double *want = rs_rig_doubles(n);
     norm_reference(c, x, w, b, (double)eps, want);
     /* A few float32 roundings per entry and a sum of squares whose relative error is that of some 64 additions. */
     rs_rig_close_f32(r, "norm", y, want, n, 1e-6);
@@ -84,7 +78,7 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
     rs_op op = {.kind = RS_OP_MATMUL, .u.matmul = {.x = vx, .w = vw, .bias = biased ? vb : RS_ABSENT, .y = vy}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
-    double *want = doubles(M * N);
+    double *want = rs_rig_doubles(M * N);
     for (int64_t m = 0; m < M; m++) {
         for (int64_t n = 0; n < N; n++) {
             double sum = biased ? (double)b[n] : 0;
@@ -112,7 +106,7 @@ static void run_add(rs_rig *r, float a, float b, bool in_place) {
     rs_rng rng;
     rs_rng_init(&rng, 4);
     float *x = rs_rig_normal(&rng, N, 1), *y = rs_rig_normal(&rng, N, 1);
-    double *want = doubles(N);
+    double *want = rs_rig_doubles(N);
     if (b == 0) y[5] = NAN; /* must not be read */
     for (int i = 0; i < N; i++) want[i] = (double)a * (double)x[i] + (b != 0 ? (double)b * (double)(in_place ? x[i] : y[i]) : 0);
     rs_view vx = RS_RIG_PUT(r, RS_F32, 1, x, R, C), vy = in_place ? vx : RS_RIG_PUT(r, RS_F32, 7, y, R, C);
@@ -147,7 +141,7 @@ static double act_reference(rs_activation act, double x) {
  * difference of numbers near 1 in float32 whoever computes it. */
 static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place) {
     enum { R = 41, C = 1025, N = R * C };
-    float *g = calloc(N, sizeof *g), *up = calloc(N, sizeof *up);
+    float *g = rs_rig_zeros(N, sizeof *g), *up = rs_rig_zeros(N, sizeof *up);
     for (int i = 0; i < N; i++) {
         g[i] = (float)(i - N / 2) / 1024.0F;
         up[i] = (float)(i % 7) - 3.0F;
@@ -176,7 +170,7 @@ static void body_gate(rs_rig *r) {
 /* SiLU keeps its relative accuracy as long as e^x is a normal float: that holds exp to 2 ulp and the division to half of one. */
 static void body_gate_relative(rs_rig *r) {
     enum { N = 200000 };
-    float *g = calloc(N, sizeof *g);
+    float *g = rs_rig_zeros(N, sizeof *g);
     for (int i = 0; i < N; i++) g[i] = -86.0F + 172.0F * (float)i / (float)N;
     rs_view vg = RS_RIG_PUT(r, RS_F32, 0, g, 1, N), vy = RS_RIG_NEW(r, RS_F32, 0, 1, N);
     rs_op op = {.kind = RS_OP_GATE, .u.gate = {.act = RS_ACT_SILU, .gate = vg, .y = vy}};
@@ -229,7 +223,7 @@ static void run_rope(rs_rig *r, const rope_case *c) {
                            .variant = RS_RIG_PUT(r, RS_I32, 0, variant, c->Hy), .source = RS_RIG_PUT(r, RS_I32, 0, source, c->Hy)}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
-    double *want = doubles(ny);
+    double *want = rs_rig_doubles(ny);
     for (int64_t t = 0; t < c->T; t++) {
         for (int64_t h = 0; h < c->Hy; h++) {
             for (int64_t f = 0; f < c->F; f++) {

@@ -374,8 +374,17 @@ static void axes_have_one_length(void **unused) {
     for (size_t i = 0; i < n; i++) {
         run_probe(&f, kinds[i], (uint64_t[]){63}, NULL, 1, &runs[i]);
     }
+    rs_arrays values = {0};
+    rs_error err = {0};
+    rs_probe_facts facts = facts_of(&f, 1);
+    assert_int_equal(rs_probe_axes(&facts, &values, &err), RS_OK);
+    assert_true(values.count >= 2);
     for (int l = 0; l < FAKE_LAYERS; l++) {
         axes all = {.n = 0};
+        for (size_t i = 0; i < values.count; i++) { /* an axis with values is as long as the arrays that use it */
+            assert_string_equal(values.items[i].name, values.items[i].dim_names[0]);
+            note_axis(&all, &values.items[i], 0);
+        }
         for (size_t i = 0; i < 2 * n; i++) {
             const rs_arrays *list = i < n ? &runs[i].state[l] : &runs[i - n].results[l];
             for (size_t j = 0; j < list->count; j++) {
@@ -388,6 +397,7 @@ static void axes_have_one_length(void **unused) {
     for (size_t i = 0; i < n; i++) {
         drop(&runs[i]);
     }
+    rs_arrays_deinit(&values);
     fake_close(&f);
 }
 

@@ -403,7 +403,7 @@ static const char *kind_by_the_rules(const rs_array *a[6], int64_t i, double con
     if (a[0]->data[i] >= 0.4) return "previous";
     if (a[1]->data[i] >= 0.4) return "diagonal";
     if (a[2]->data[i] >= 0.3) return "induction";
-    if (a[3]->data[i] >= 0.5) return "first";
+    if (a[3]->data[i] >= 0.3) return "first";
     if (rest > 0 && (mass[1] + mass[2] + mass[3]) / rest >= 0.5) return "local";
     if (a[4]->data[i] >= 0.1 * context) return "diffuse";
     return "mixed";

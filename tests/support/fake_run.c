@@ -267,3 +267,96 @@ out:
     rs_store_discard(s);
     return st;
 }
+
+/* ---- the catalogue ---- */
+
+static int index_of(double x) { return isnan(x) ? -1 : (int)x; }
+
+static void fill_head(const rs_fake_shape *f, int l, int h, rs_catalog_head *row) {
+    const int64_t at[] = {l, h}, key[] = {l, h * f->kv_heads / f->heads};
+    *row = (rs_catalog_head){.layer = l,
+                             .head = h,
+                             .kv_head = (int)key[1],
+                             .previous = fake_value(f, "attention_pattern/previous", at),
+                             .first = fake_value(f, "attention_pattern/first", at),
+                             .diagonal = fake_value(f, "attention_pattern/diagonal", at),
+                             .induction = fake_value(f, "attention_pattern/induction", at),
+                             .duplicate = fake_value(f, "attention_pattern/duplicate", at),
+                             .entropy = fake_value(f, "attention_pattern/entropy", at),
+                             .mean_distance = fake_value(f, "attention_pattern/mean_distance", at),
+                             .top_pair_q = index_of(fake_value(f, "frequency_norm/q_top_pair", at)),
+                             .top_pair_k = index_of(fake_value(f, "frequency_norm/k_top_pair", key))};
+}
+
+static void fill_pair(const rs_fake_shape *f, int l, int h, int p, rs_catalog_pair *row) {
+    const int64_t at[] = {l, h, p}, key[] = {l, h * f->kv_heads / f->heads, p}, rope[] = {l, p};
+    *row = (rs_catalog_pair){.layer = l,
+                             .head = h,
+                             .pair = p,
+                             .theta = fake_value(f, "rope/theta", rope),
+                             .q_mean = fake_value(f, "frequency_norm/q_mean", at),
+                             .k_mean = fake_value(f, "frequency_norm/k_mean", key),
+                             .q_share = fake_value(f, "frequency_norm/q_share", at),
+                             .k_share = fake_value(f, "frequency_norm/k_share", key),
+                             .zero_cost = fake_value(f, "moments/zero_cost", at),
+                             .unrotate_cost = fake_value(f, "moments/unrotate_cost", at),
+                             .concentration_q = fake_value(f, "moments/q_concentration", at),
+                             .concentration_k = fake_value(f, "moments/k_concentration", key)};
+}
+
+static rs_status record(const rs_fake_shape *f, const char *path, const char *catalog, rs_catalog_head *heads,
+                        rs_catalog_pair *pairs, rs_error *err) {
+    rs_text rope = {0};
+    size_t n_heads = (size_t)(f->layers * f->heads), n_pairs = n_heads * (size_t)f->pairs;
+    for (size_t i = 0; i < n_heads; i++)
+        fill_head(f, (int)(i / (size_t)f->heads), (int)(i % (size_t)f->heads), &heads[i]);
+    for (size_t i = 0; i < n_pairs; i++) {
+        size_t head = i / (size_t)f->pairs;
+        fill_pair(f, heads[head].layer, heads[head].head, (int)(i % (size_t)f->pairs), &pairs[i]);
+    }
+    rope_words(f, &rope);
+    rs_status st = rs_text_status(&rope, err);
+    const rs_catalog_run run = {.model_name = name_of(f),
+                                .model_path = path_of(f),
+                                .family = "llama",
+                                .model_sha256 = "07",
+                                .container = "safetensors",
+                                .parameters = f->parameters,
+                                .layers = f->layers,
+                                .heads = f->heads,
+                                .kv_heads = f->kv_heads,
+                                .head_dim = 2 * f->pairs,
+                                .vocab = f->vocab,
+                                .trained_context = 4 * f->context,
+                                .rope_words = rope.data,
+                                .run_path = path,
+                                .run_sha256 = "",
+                                .created = "2026-01-02T03:04:05Z",
+                                .tool_version = "0.1.0",
+                                .command_line = "ropescope audit",
+                                .device = "CPU",
+                                .ids_sha256 = "aa",
+                                .context = f->context,
+                                .sequences = f->sequences,
+                                .tokens = f->sequences * (f->context - 1),
+                                .mean_nll = 3.0,
+                                .seconds = 31.4,
+                                .head_rows = heads,
+                                .head_count = n_heads,
+                                .pair_rows = pairs,
+                                .pair_count = n_pairs};
+    if (st == RS_OK) st = rs_catalog_record(catalog, &run, err);
+    rs_text_deinit(&rope);
+    return st;
+}
+
+rs_status rs_fake_run_record(const rs_fake_shape *f, const char *path, const char *catalog, rs_error *err) {
+    rs_catalog_head *heads = NULL; /* [layers * heads] */
+    rs_catalog_pair *pairs = NULL; /* [layers * heads * pairs] */
+    rs_status st = RS_NEW(&heads, (size_t)(f->layers * f->heads), err);
+    if (st == RS_OK) st = RS_NEW(&pairs, (size_t)(f->layers * f->heads * f->pairs), err);
+    if (st == RS_OK) st = record(f, path, catalog, heads, pairs, err);
+    rs_free(heads);
+    rs_free(pairs);
+    return st;
+}

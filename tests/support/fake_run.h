@@ -25,5 +25,7 @@ extern const rs_fake_shape rs_fake_shapes[];
 const rs_fake_shape *rs_fake_shape_find(const char *variant); /* NULL when unknown */
 /* Writes the run file; an existing one is replaced. Same shape, same bytes. */
 rs_status rs_fake_run_write(const rs_fake_shape *shape, const char *path, rs_error *err);
+/* Records that run file in a catalogue, with the numbers that stand in it. */
+rs_status rs_fake_run_record(const rs_fake_shape *shape, const char *path, const char *catalog, rs_error *err);
 
 #endif

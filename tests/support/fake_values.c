@@ -3,6 +3,7 @@
 #include "analyzer/base/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef rs_fake_shape shape;
 
@@ -109,10 +110,32 @@ static double k_sink(const shape *f, const int64_t *at) {
 
 typedef double value_fn(const shape *f, const int64_t *at);
 
-static double share(const shape *f, const int64_t *at, value_fn *mean) {
+/* Sum over pairs of mean^power, kept for the heads of the last layer: every cell of a row asks for it. */
+static double sum_over_pairs(const shape *f, int64_t l, int64_t h, value_fn *mean, double power) {
+    enum { KEPT = 256 };
+    static struct {
+        const shape *f;
+        value_fn *mean;
+        int64_t l, h;
+        double power, sum;
+    } kept[KEPT];
+    size_t slot = ((size_t)h * 7 + (size_t)power * 3 + (uintptr_t)mean / 16) % KEPT;
+    bool known = kept[slot].f == f && kept[slot].mean == mean && kept[slot].l == l && kept[slot].h == h &&
+                 (int)kept[slot].power == (int)power;
+    if (known) return kept[slot].sum;
     double sum = 0;
-    for (int64_t p = 0; p < f->pairs; p++) sum += mean(f, (int64_t[]){at[0], at[1], p});
-    return mean(f, at) / sum;
+    for (int64_t p = 0; p < f->pairs; p++) sum += pow(mean(f, (int64_t[]){l, h, p}), power);
+    kept[slot].f = f;
+    kept[slot].mean = mean;
+    kept[slot].l = l;
+    kept[slot].h = h;
+    kept[slot].power = power;
+    kept[slot].sum = sum;
+    return sum;
+}
+
+static double share(const shape *f, const int64_t *at, value_fn *mean) {
+    return mean(f, at) / sum_over_pairs(f, at[0], at[1], mean, 1.0);
 }
 static double q_share(const shape *f, const int64_t *at) { return share(f, at, q_mean); }
 static double k_share(const shape *f, const int64_t *at) { return share(f, at, k_mean); }
@@ -120,13 +143,11 @@ static double v_share(const shape *f, const int64_t *at) { return share(f, at, v
 static double two_norm(const shape *f, const int64_t *at) {
     return q_mean(f, at) * k_mean(f, (int64_t[]){at[0], key_head(f, at[1]), at[2]});
 }
-static double squared_share(const shape *f, const int64_t *at, value_fn *mean) {
-    double sum = 0;
-    for (int64_t p = 0; p < f->pairs; p++) sum += pow(mean(f, (int64_t[]){at[0], at[1], p}), 4.0);
-    return pow(mean(f, at), 4.0) / sum;
+static double top_share(const shape *f, const int64_t *at, value_fn *mean) {
+    return pow(mean(f, at), 4.0) / sum_over_pairs(f, at[0], at[1], mean, 4.0);
 }
-static double q_top(const shape *f, const int64_t *at) { return squared_share(f, at, q_mean); }
-static double k_top(const shape *f, const int64_t *at) { return squared_share(f, at, k_mean); }
+static double q_top(const shape *f, const int64_t *at) { return top_share(f, at, q_mean); }
+static double k_top(const shape *f, const int64_t *at) { return top_share(f, at, k_mean); }
 static double top_pair(const shape *f, const int64_t *at, value_fn *mean) {
     int64_t best = 0;
     for (int64_t p = 1; p < f->pairs; p++) {
@@ -163,9 +184,8 @@ static double k_re(const shape *f, const int64_t *at) { return k_mean(f, at) * k
 static double k_im(const shape *f, const int64_t *at) { return k_mean(f, at) * k_conc(f, at) * sin(phase(f, at, 23)); }
 
 static double zero_cost(const shape *f, const int64_t *at) {
-    double share2 = two_norm(f, at), sum = 0;
-    for (int64_t p = 0; p < f->pairs; p++) sum += pow(two_norm(f, (int64_t[]){at[0], at[1], p}), 2.0);
-    return 0.9 * share2 * share2 / sum * exp(0.2 * noise(f, 24, at[0], at[1], at[2]));
+    double part_of_sum = pow(two_norm(f, at), 2.0) / sum_over_pairs(f, at[0], at[1], two_norm, 2.0);
+    return 0.9 * part_of_sum * exp(0.2 * noise(f, 24, at[0], at[1], at[2]));
 }
 /* Mean of 1 - cos(theta D) over distances: (theta T)^2 / 6 for slow pairs, 1 for fast ones. */
 static double turning(const shape *f, int64_t p) {
@@ -424,6 +444,13 @@ const fake_array fake_arrays[] = {
      RS_F64, state_q, false},
 };
 const size_t fake_arrays_count = sizeof fake_arrays / sizeof *fake_arrays;
+
+double fake_value(const rs_fake_shape *f, const char *name, const int64_t *at) {
+    for (size_t i = 0; i < fake_arrays_count; i++) {
+        if (strcmp(fake_arrays[i].name, name) == 0) return fake_arrays[i].value(f, at);
+    }
+    return (double)NAN;
+}
 
 /* ---- axes ---- */
 

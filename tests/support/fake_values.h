@@ -17,7 +17,10 @@ typedef struct fake_array {
 extern const fake_array fake_arrays[];
 extern const size_t fake_arrays_count;
 
-/* Values of the axes that are not simply counted; *n is the length. Returns NULL for n <= 0. out may be NULL. */
+/* Cell of an array of the table; NaN when there is no such array. */
+double fake_value(const rs_fake_shape *f, const char *name, const int64_t *at);
+
+/* Values of the axes that are not simply counted; the result is the length. out may be NULL. */
 int64_t fake_distance_axis(const rs_fake_shape *f, double *out); /* room for 512 */
 int64_t fake_bucket_axis(const rs_fake_shape *f, double *out);   /* room for 32 */
 

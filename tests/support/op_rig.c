@@ -19,6 +19,13 @@ static void *host_bytes(size_t n) {
     return p;
 }
 
+void *rs_rig_zeros(int64_t n, size_t size) {
+    assert_true(n >= 0 && n < INT32_MAX);
+    return host_bytes((size_t)n * size);
+}
+
+double *rs_rig_doubles(int64_t n) { return rs_rig_zeros(n, sizeof(double)); }
+
 /* ---- devices ---- */
 
 static void release_arrays(rs_rig *r) {
@@ -166,7 +173,7 @@ void rs_rig_run(rs_rig *r, const rs_op *op) {
 /* ---- values ---- */
 
 float *rs_rig_normal(rs_rng *rng, int64_t n, double scale) {
-    float *x = host_bytes((size_t)n * sizeof *x);
+    float *x = rs_rig_zeros(n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = (float)(rs_rng_normal(rng) * scale);
     return x;
 }

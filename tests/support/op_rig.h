@@ -6,7 +6,7 @@
 #include "analyzer/base/rng.h"
 #include "kernels/backend.h"
 
-enum { RS_RIG_ARRAYS = 64 };
+enum { RS_RIG_ARRAYS = 256 };
 
 typedef struct rs_rig {
     const rs_backend *backend;
@@ -29,6 +29,9 @@ void *rs_rig_get(rs_rig *r, const rs_view *v);
 /* Runs the op (through rs_run_ops) and checks that guards and gaps of all arrays are untouched. */
 void rs_rig_run(rs_rig *r, const rs_op *op);
 
+/* n zeroed objects; free with free. */
+void *rs_rig_zeros(int64_t n, size_t size);
+double *rs_rig_doubles(int64_t n);
 /* n numbers of N(0, 1) * scale; free with free. */
 float *rs_rig_normal(rs_rng *rng, int64_t n, double scale);
 /* Fails unless all n are finite and |got - want| <= tolerance * max|want|. */

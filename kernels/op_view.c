@@ -1,4 +1,4 @@
-/* kernels/view.c: windows on device memory: making them, their extent, whether two of them touch. See op.h. */
+/* kernels/op_view.c: windows on device memory: making them, their extent, whether two of them touch. See op.h. */
 #include "kernels/op.h"
 
 #include "analyzer/base/alloc.h"
