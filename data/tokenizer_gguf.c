@@ -141,8 +141,9 @@ static rs_status put_tokens(rs_tokenizer *t, const vocabulary *v, bool (*findabl
     return st;
 }
 
-/* Control and unknown tokens are special; user-defined ones are always found in the text. */
-static rs_status add_special(rs_tokenizer *t, const vocabulary *v, rs_error *err) {
+/* Control and unknown tokens are special; user-defined ones are always found, in the text as it is or as the steps so
+ * far leave it. */
+static rs_status add_special(rs_tokenizer *t, const vocabulary *v, bool user_normalized, rs_error *err) {
     rs_status st = RS_OK;
     for (size_t i = 0; i < v->count && st == RS_OK; i++) {
         int64_t type = type_of(v, i);
@@ -150,7 +151,7 @@ static rs_status add_special(rs_tokenizer *t, const vocabulary *v, rs_error *err
         const char *s = rs_json_string(rs_json_at(v->tokens, i), &token.bytes);
         if (type == TYPE_CONTROL || type == TYPE_UNKNOWN || type == TYPE_USER) {
             st = rs_strndup(&token.text, s, token.bytes, err);
-            st = st == RS_OK ? rs_tokenizer_add_token(t, &token, false, err) : st;
+            if (st == RS_OK) st = rs_tokenizer_add_token(t, &token, type == TYPE_USER && user_normalized, err);
             rs_free(token.text);
         }
     }
@@ -213,7 +214,7 @@ static rs_status read_gpt2(rs_tokenizer *t, const vocabulary *v, rs_error *err) 
     for (size_t i = 0; pre->split[i]; i++)
         RS_TRY(rs_steps_split_regex(&t->steps, pre->split[i], strlen(pre->split[i]), RS_ISOLATED, false, err));
     RS_TRY(rs_steps_bytes(&t->steps, err));
-    RS_TRY(add_special(t, v, err));
+    RS_TRY(add_special(t, v, false, err));
     RS_TRY(read_bos(t, v, -1, pre->adds_bos, err));
     t->bpe.ignore_merges = pre->ignore_merges;
     t->spelling = RS_SPELL_BYTES;
@@ -300,6 +301,8 @@ static rs_status read_byte_pieces(rs_bpe *b, const vocabulary *v, rs_error *err)
     return RS_OK;
 }
 
+/* As SentencePiece does it: spaces become U+2581, one goes in front of the text (not of every piece between tokens),
+ * and user-defined tokens are found in what that gives. */
 static rs_status read_llama(rs_tokenizer *t, const vocabulary *v, rs_error *err) {
     rs_status st = RS_OK;
     if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.remove_extra_whitespaces"), false))
@@ -307,11 +310,12 @@ static rs_status read_llama(rs_tokenizer *t, const vocabulary *v, rs_error *err)
     RS_TRY(put_tokens(t, v, findable_in_sentencepiece, err));
     RS_TRY(read_scores(&t->bpe, v, err));
     RS_TRY(read_byte_pieces(&t->bpe, v, err));
-    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.add_space_prefix"), true))
-        RS_TRY(rs_steps_prefix(&t->steps, " ", 1, false, false, err));
     RS_TRY(rs_steps_replace(&t->steps, " ", 1, RS_METASPACE, sizeof RS_METASPACE - 1, err));
     t->steps.normalizers = t->steps.count;
-    RS_TRY(add_special(t, v, err));
+    RS_TRY(add_special(t, v, true, err));
+    if (rs_json_bool(rs_json_get(v->metadata, "tokenizer.ggml.add_space_prefix"), true))
+        RS_TRY(rs_steps_prefix(&t->steps, RS_METASPACE, sizeof RS_METASPACE - 1, false, true, err));
+    t->steps.normalizers = t->steps.count;
     RS_TRY(read_id(v, "tokenizer.ggml.unknown_token_id", 0, &t->bpe.unknown, err));
     RS_TRY(read_bos(t, v, 1, true, err));
     t->spelling = RS_SPELL_METASPACE;

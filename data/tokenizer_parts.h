@@ -57,10 +57,11 @@ enum { RS_NEVER = UINT32_MAX }; /* an order or rank that is no merge */
 
 typedef struct rs_bpe {
     rs_pieces pieces;
-    rs_merges merges;     /* listed merges ... */
-    uint32_t *order;      /* [pieces.count] ... or, when not NULL, SentencePiece: two symbols join when their text is a
-                             piece; a      piece of higher score (smaller order) first, equal ones from the left; RS_NEVER: not
-                             made by joining */
+    /* Listed merges, or, when order [pieces.count] is not NULL, SentencePiece's way: two symbols join when their text
+     * is a piece; a piece of higher score (smaller order) first, equal ones from the left; RS_NEVER: not made by
+     * joining. */
+    rs_merges merges;
+    uint32_t *order;
     int32_t byte_id[256]; /* piece of a byte that no other piece covers; -1 = none */
     bool byte_fallback;
     int32_t unknown; /* -1: characters that nothing covers are dropped, as in Hugging Face */

@@ -235,7 +235,7 @@ static rs_status compile(const translation *t, rs_regex *r) {
     }
     pcre2_compile_context_free(context);
     pcre2_general_context_free(memory);
-    if (!context || number == PCRE2_ERROR_NOMEMORY) return no_memory(t->err);
+    if (!context || number == PCRE2_ERROR_HEAP_FAILED) return no_memory(t->err);
     if (!r->code) {
         char message[128] = "";
         pcre2_get_error_message(number, (PCRE2_UCHAR *)message, sizeof message);
@@ -311,6 +311,7 @@ rs_status rs_regex_next(const rs_regex *r, rs_regex_room *room, const char *text
     int rc = pcre2_match(r->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, room->match, room->context);
     *start = *end = n;
     if (rc == PCRE2_ERROR_NOMATCH) return RS_OK;
+    if (rc == PCRE2_ERROR_NOMEMORY) return no_memory(err);
     if (rc < 0) {
         char message[128] = "";
         pcre2_get_error_message(rc, (PCRE2_UCHAR *)message, sizeof message);

@@ -13,21 +13,21 @@
 typedef struct rs_device rs_device; /* an opened device, defined by its backend */
 
 typedef struct rs_device_info {
-    char name[128];          /* "CPU, 2 threads, x86-64-v4, OpenBLAS 0.3.21 (openmp)" */
-    uint64_t memory_bytes;   /* free for us now; 0 = unknown */
+    char name[128];                     /* "CPU, 2 threads, x86-64-v4, OpenBLAS 0.3.21 (openmp)" */
+    uint64_t memory_bytes;              /* free for us now; 0 = unknown */
     uint64_t allocated, allocated_peak; /* bytes through alloc */
     int threads;
 } rs_device_info;
 
 typedef struct rs_backend {
-    const char *name;                                          /* "cpu", "cuda" */
+    const char *name; /* "cpu", "cuda" */
     /* RS_OK when `open` would work; otherwise RS_E_UNAVAILABLE with the reason. */
     rs_status (*probe)(rs_error *err);
     /* spec: what stood behind the name on the command line ("" or "0,1"). threads <= 0: the backend's default. */
     rs_status (*open)(const char *spec, int threads, rs_device **out, rs_error *err);
-    void (*close)(rs_device *d);                               /* NULL is fine */
+    void (*close)(rs_device *d);                                                 /* NULL is fine */
     rs_status (*alloc)(rs_device *d, size_t bytes, rs_mem **out, rs_error *err); /* contents undefined */
-    void (*release)(rs_device *d, rs_mem *m);                  /* NULL is fine */
+    void (*release)(rs_device *d, rs_mem *m);                                    /* NULL is fine */
     /* Host <-> device, in order with run. Ranges are checked. read returns when the bytes are there. */
     rs_status (*write)(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err);
     rs_status (*read)(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t bytes, rs_error *err);

@@ -1,4 +1,5 @@
-/* kernels/op.c: what every op expects of its views: one table of arguments, one place of checks for all backends. See op.h. */
+/* kernels/op.c: what every op expects of its views: one table of arguments, one place of checks for all backends. See
+ * op.h. */
 #include "kernels/op.h"
 
 #include <string.h>
@@ -16,14 +17,16 @@ enum { F32 = TYPE(RS_F32), F64 = TYPE(RS_F64), I32 = TYPE(RS_I32), I64 = TYPE(RS
 
 typedef struct argument {
     const char *name;
-    size_t at;          /* of the view within rs_op */
+    size_t at; /* of the view within rs_op */
     unsigned types;
-    const char *shape;  /* one character per axis: a digit is that size; a letter is a size, the same wherever it stands */
-    const char *other;  /* a second shape that will do, or NULL */
+    const char
+        *shape; /* one character per axis: a digit is that size; a letter is a size, the same wherever it stands */
+    const char *other; /* a second shape that will do, or NULL */
     unsigned flags;
 } argument;
 
-#define ARG(op, field, types, shape, other, flags) {#field, offsetof(rs_op, u.op.field), types, shape, other, flags}
+#define ARG(op, field, types, shape, other, flags)                                                                     \
+    { #field, offsetof(rs_op, u.op.field), types, shape, other, flags }
 #define F32_ARG(op, field, shape, flags) ARG(op, field, F32, shape, NULL, flags)
 #define I32_ARG(op, field, shape, flags) ARG(op, field, I32, shape, NULL, (flags) | DENSE)
 #define F64_ARG(op, field, shape, flags) ARG(op, field, F64, shape, NULL, (flags) | DENSE)
@@ -146,8 +149,7 @@ static rs_status check_strides(const rs_op *op, const argument *a, const rs_view
     for (int i = 0; i <= last && (a->flags & WRITTEN); i++) {
         int64_t dim = v->dim[order[i]], stride = v->stride[order[i]];
         if (dim == 1) continue;
-        if (stride < reach)
-            return refuse(op, a->name, err, "stride (elements written twice; at least)", stride, reach);
+        if (stride < reach) return refuse(op, a->name, err, "stride (elements written twice; at least)", stride, reach);
         reach = stride * (dim - 1) + reach;
     }
     return RS_OK;
@@ -239,7 +241,8 @@ static rs_status check_pattern_reduce(const rs_op *op, const sizes *s, rs_error 
     RS_TRY(expect(op, s->of['T'] == 0 || s->of['T'] == p->positions, "'profile' must have an entry per position", err));
     RS_TRY(expect(op, p->positions >= p->row0 + s->of['R'] && p->col0 + s->of['C'] <= p->positions,
                   "the tile reaches past the last position", err));
-    RS_TRY(expect(op, p->col0 + s->of['C'] >= p->row0 + s->of['R'], "the tile must reach its last row's position", err));
+    RS_TRY(
+        expect(op, p->col0 + s->of['C'] >= p->row0 + s->of['R'], "the tile must reach its last row's position", err));
     RS_TRY(expect(op, rs_view_present(&p->duplicate_start) == rs_view_present(&p->duplicate_column),
                   "'duplicate_start' and 'duplicate_column' must both be there or both be absent", err));
     RS_TRY(expect(op, rs_view_present(&p->induction_start) == rs_view_present(&p->induction_column),
@@ -261,15 +264,15 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     switch (op->kind) {
     case RS_OP_NORM:
         return expect(op, op->u.norm.kind == RS_NORM_RMS || op->u.norm.kind == RS_NORM_LAYER, "kind is no norm", err);
-    case RS_OP_GATE:
-        return expect(op, (unsigned)op->u.gate.act <= (unsigned)RS_ACT_RELU2, "unknown activation", err);
+    case RS_OP_GATE: return expect(op, (unsigned)op->u.gate.act <= (unsigned)RS_ACT_RELU2, "unknown activation", err);
     case RS_OP_ROPE:
         return expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err);
     case RS_OP_SCORES: return check_tile(op, op->u.scores.row0, op->u.scores.col0, 0, err);
     case RS_OP_MASK: return check_tile(op, op->u.mask.row0, op->u.mask.col0, op->u.mask.window, err);
     case RS_OP_SOFTMAX: return check_tile(op, op->u.softmax.row0, op->u.softmax.col0, op->u.softmax.window, err);
     case RS_OP_MIX:
-        if (s->of['H'] % s->of['K'] != 0) return expect(op, false, "the heads must be a multiple of the value heads", err);
+        if (s->of['H'] % s->of['K'] != 0)
+            return expect(op, false, "the heads must be a multiple of the value heads", err);
         return check_tile(op, op->u.mix.row0, op->u.mix.col0, 0, err);
     case RS_OP_CROSS_ENTROPY: return expect(op, op->u.cross_entropy.v0 >= 0, "v0 must not be negative", err);
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);

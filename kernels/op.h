@@ -1,9 +1,9 @@
 /* kernels/op.h: the closed list of operations, as data. A backend runs them; op.c checks shapes for all backends.
  *
  * Shape alphabet (everywhere in the program): T positions of a sequence, R rows of a tile, C columns (keys) of a tile,
- * D model width, H query heads, K key/value heads, S key slots (rotated keys; = K without edits), Dh head width of q and k,
- * Dv of v, F rotary pairs, L layers, V vocabulary. Row-major; the last axis is contiguous unless a stride says otherwise.
- * One matmul convention: y[M,N] = x[M,K] . w[N,K]^T, the order in which checkpoints store weights.
+ * D model width, H query heads, K key/value heads, S key slots (rotated keys; = K without edits), Dh head width of q
+ * and k, Dv of v, F rotary pairs, L layers, V vocabulary. Row-major; the last axis is contiguous unless a stride says
+ * otherwise. One matmul convention: y[M,N] = x[M,K] . w[N,K]^T, the order in which checkpoints store weights.
  *
  * float32 unless said otherwise; products accumulate in float32, statistics in float64. */
 #ifndef RS_KERNELS_OP_H
@@ -40,9 +40,11 @@ rs_view rs_view_4d(rs_mem *m, size_t offset, rs_dtype t, int64_t a, int64_t b, i
 rs_view rs_view_rows(rs_view v, int64_t first, int64_t n);
 bool rs_view_present(const rs_view *v);
 int64_t rs_view_size(const rs_view *v); /* product of dims */
-/* Bytes from offset to the end of the farthest element; false when dims, strides or dtype are senseless or it overflows. */
+/* Bytes from offset to the end of the farthest element; false when dims, strides or dtype are senseless or it
+ * overflows. */
 bool rs_view_extent(const rs_view *v, int64_t *bytes);
-/* May the two share an element? Exact for row windows with equal row strides (slices of one buffer), else by byte range. */
+/* May the two share an element? Exact for row windows with equal row strides (slices of one buffer), else by byte
+ * range. */
 bool rs_view_overlap(const rs_view *a, const rs_view *b);
 /* Same memory, offset, dtype, dims and strides. */
 bool rs_view_equal(const rs_view *a, const rs_view *b);
@@ -68,16 +70,16 @@ typedef enum rs_op_kind {
     RS_OP_COUNT
 } rs_op_kind;
 
-/* dst[i] = value of src[i]. src: packed bytes of a weight dtype, n elements. bad (optional, i64[1]): set to the smallest index
- * whose value is NaN or infinite if that is smaller than what is there (initialise with INT64_MAX). */
+/* dst[i] = value of src[i]. src: packed bytes of a weight dtype, n elements. bad (optional, i64[1]): set to the
+ * smallest index whose value is NaN or infinite if that is smaller than what is there (initialise with INT64_MAX). */
 typedef struct rs_op_widen {
     rs_view src; /* [n] any weight dtype */
     rs_view dst; /* [n] f32 */
     rs_view bad; /* [1] i64 | absent */
 } rs_op_widen;
 
-/* y[r,g,:] = norm(x[r,g,:]) * (weight + add) + bias. RMS: x / sqrt(mean x^2 + eps); LAYER: (x - mean) / sqrt(var + eps).
- * One group = one norm over the width; q/k norms have a group per head. y may be x. */
+/* y[r,g,:] = norm(x[r,g,:]) * (weight + add) + bias. RMS: x / sqrt(mean x^2 + eps); LAYER: (x - mean) / sqrt(var +
+ * eps). One group = one norm over the width; q/k norms have a group per head. y may be x. */
 typedef struct rs_op_norm {
     rs_norm_kind kind;
     rs_view x, y;         /* [rows, groups, width] */
@@ -108,9 +110,9 @@ typedef struct rs_op_gate {
 /* For head h and pair f with components lo = component_lo[f], hi = component_hi[f], t = row, v = variant[h]:
  *   y[t,h,lo] = x[t,src,lo] cos[v,t,f] - x[t,src,hi] sin[v,t,f]
  *   y[t,h,hi] = x[t,src,hi] cos[v,t,f] + x[t,src,lo] sin[v,t,f]          src = source[h]
- * The table already carries position, theta, attention factor, and every edit of that pair (scale: both entries times s;
- * zero: both 0; un-rotate: cos = factor, sin = 0). Every component belongs to exactly one pair. y may be x when source[h] == h.
- * For keys H of y is S, the number of key slots. */
+ * The table already carries position, theta, attention factor, and every edit of that pair (scale: both entries times
+ * s; zero: both 0; un-rotate: cos = factor, sin = 0). Every component belongs to exactly one pair. y may be x when
+ * source[h] == h. For keys H of y is S, the number of key slots. */
 typedef struct rs_op_rope {
     rs_view x;                          /* [T, Hx, Dh], head and row strides free */
     rs_view y;                          /* [T, Hy, Dh], head and row strides free */
@@ -121,7 +123,8 @@ typedef struct rs_op_rope {
 } rs_op_rope;
 
 /* s[h,r,c] = scale * q[r,h,:] . k[c,slot[h],:]. Query row r stands at position row0 + r, key column c at col0 + c.
- * Columns that no row of the tile may see are not in C at all; entries above the diagonal inside the tile may hold anything. */
+ * Columns that no row of the tile may see are not in C at all; entries above the diagonal inside the tile may hold
+ * anything. */
 typedef struct rs_op_scores {
     rs_view q;    /* [R, H, Dh] */
     rs_view k;    /* [C, S, Dh] */
@@ -131,16 +134,18 @@ typedef struct rs_op_scores {
     int64_t row0, col0;
 } rs_op_scores;
 
-/* Visible: col <= row and (window == 0 or row - col < window), in absolute positions. softcap > 0: s = c tanh(s / c), first. */
+/* Visible: col <= row and (window == 0 or row - col < window), in absolute positions. softcap > 0: s = c tanh(s / c),
+ * first. */
 typedef struct rs_op_mask {
     rs_view s; /* [H, R, C] in place */
     int64_t row0, col0, window;
     float softcap;
 } rs_op_mask;
 
-/* Row softmax over visible columns, exact zeros elsewhere. sinks: one extra logit per head that joins the sum and is dropped.
- * stats[h,r] = { log-sum-exp, entropy in nats of the row (without the sink's mass) }. Entropy = lse - sum p s, no logarithm per entry.
- * With a sink: the log-sum-exp includes it, the entropy is -sum p ln p over the columns (which then sum to less than 1). */
+/* Row softmax over visible columns, exact zeros elsewhere. sinks: one extra logit per head that joins the sum and is
+ * dropped. stats[h,r] = { log-sum-exp, entropy in nats of the row (without the sink's mass) }. Entropy = lse - sum p s,
+ * no logarithm per entry. With a sink: the log-sum-exp includes it, the entropy is -sum p ln p over the columns (which
+ * then sum to less than 1). */
 typedef struct rs_op_softmax {
     rs_view s;     /* [H, R, C] in place */
     rs_view sinks; /* [H] | absent */
@@ -151,36 +156,37 @@ typedef struct rs_op_softmax {
 
 /* z[r,h,:] = sum_c p[h,r,c] v[c, h / (H/K), :] */
 typedef struct rs_op_mix {
-    rs_view p; /* [H, R, C] */
-    rs_view v; /* [C, K, Dv] */
-    rs_view z; /* [R, H, Dv] */
+    rs_view p;          /* [H, R, C] */
+    rs_view v;          /* [C, K, Dv] */
+    rs_view z;          /* [R, H, Dv] */
     int64_t row0, col0; /* columns past a row's position hold zeros and may be skipped */
 } rs_op_mix;
 
 /* state[r] = { running maximum, sum of exp(logit - maximum), logit of the target }: f64. Start: {-inf, 0, NaN}.
- * Target id of row r, if v0 <= id < v0 + Vc, is taken from this chunk. softcap as in MASK. NLL = log(sum) + max - target. */
+ * Target id of row r, if v0 <= id < v0 + Vc, is taken from this chunk. softcap as in MASK. NLL = log(sum) + max -
+ * target. */
 typedef struct rs_op_cross_entropy {
     rs_view logits;  /* [rows, Vc] */
     rs_view targets; /* [rows] i32; -1 = none */
     rs_view state;   /* [rows, 3] f64 */
     int64_t v0;
     float softcap;
-    float scale;     /* logits are multiplied by this first */
+    float scale; /* logits are multiplied by this first */
 } rs_op_cross_entropy;
 
 /* Features of z = x[lo] + i x[hi] (metrics S1-S4). A mask of these; sums are stored in this order. */
 typedef enum rs_pair_feature {
-    RS_PAIR_ABS,     /* |z| */
-    RS_PAIR_ABS2,    /* |z|^2 */
-    RS_PAIR_RE,      /* Re z */
-    RS_PAIR_IM,      /* Im z */
-    RS_PAIR_SQ_RE,   /* Re z^2 */
-    RS_PAIR_SQ_IM,   /* Im z^2 */
-    RS_PAIR_U_RE,    /* Re z/|z|, 0 for z = 0 */
+    RS_PAIR_ABS,   /* |z| */
+    RS_PAIR_ABS2,  /* |z|^2 */
+    RS_PAIR_RE,    /* Re z */
+    RS_PAIR_IM,    /* Im z */
+    RS_PAIR_SQ_RE, /* Re z^2 */
+    RS_PAIR_SQ_IM, /* Im z^2 */
+    RS_PAIR_U_RE,  /* Re z/|z|, 0 for z = 0 */
     RS_PAIR_U_IM,
-    RS_PAIR_U2_RE,   /* Re (z/|z|)^2 */
+    RS_PAIR_U2_RE, /* Re (z/|z|)^2 */
     RS_PAIR_U2_IM,
-    RS_PAIR_TOP,     /* 1 for the pair of largest |z| of its head and row (the first one on ties), else 0 */
+    RS_PAIR_TOP, /* 1 for the pair of largest |z| of its head and row (the first one on ties), else 0 */
     RS_PAIR_FEATURES
 } rs_pair_feature;
 
@@ -194,17 +200,14 @@ typedef struct rs_op_pair_reduce {
     uint32_t features;                  /* mask of 1u << rs_pair_feature */
 } rs_op_pair_reduce;
 
-/* On sampled query rows m (positions), over the visible keys n of m without position 0 (window respected), per head h and pair f,
- * with q = q[m,h], k = k[n,kv(h)] BEFORE rotation as complex pairs, D = m - n, g2 = scale * factor[f]^2, everything scaled by g2:
- *   rot_n  = Re(q conj(k) e^{i theta D}),  flat_n = Re(q conj(k))
- * variances over n (population, float64), summed over the rows into out[h, ., f]:
- *   RS_SAMPLE_DROP    var(rot)              what zeroing pair f does to the centred logit
- *   RS_SAMPLE_UNROT   var(rot - flat)       what un-rotating does
- *   RS_SAMPLE_DROP_RAW   mean(rot^2)        uncentred
- *   RS_SAMPLE_UNROT_RAW  mean((rot-flat)^2)
- *   RS_SAMPLE_ABS     mean |q||k| (no scale)
- * and into head_out[h, .]: var of the whole logit (all pairs) and of its four terms with q = mu_q + q', k = mu_k + k' (C2):
- *   RS_HEAD_TOTAL, RS_HEAD_PP, RS_HEAD_PC (mu_q, k'), RS_HEAD_CP (q', mu_k), RS_HEAD_CC, and RS_HEAD_ROWS (number of rows used). */
+/* On sampled query rows m (positions), over the visible keys n of m without position 0 (window respected), per head h
+ * and pair f, with q = q[m,h], k = k[n,kv(h)] BEFORE rotation as complex pairs, D = m - n, g2 = scale * factor[f]^2,
+ * everything scaled by g2: rot_n  = Re(q conj(k) e^{i theta D}),  flat_n = Re(q conj(k)) variances over n (population,
+ * float64), summed over the rows into out[h, ., f]: RS_SAMPLE_DROP    var(rot)              what zeroing pair f does to
+ * the centred logit RS_SAMPLE_UNROT   var(rot - flat)       what un-rotating does RS_SAMPLE_DROP_RAW   mean(rot^2)
+ * uncentred RS_SAMPLE_UNROT_RAW  mean((rot-flat)^2) RS_SAMPLE_ABS     mean |q||k| (no scale) and into head_out[h, .]:
+ * var of the whole logit (all pairs) and of its four terms with q = mu_q + q', k = mu_k + k' (C2): RS_HEAD_TOTAL,
+ * RS_HEAD_PP, RS_HEAD_PC (mu_q, k'), RS_HEAD_CP (q', mu_k), RS_HEAD_CC, and RS_HEAD_ROWS (number of rows used). */
 enum { RS_SAMPLE_DROP, RS_SAMPLE_UNROT, RS_SAMPLE_DROP_RAW, RS_SAMPLE_UNROT_RAW, RS_SAMPLE_ABS, RS_SAMPLES };
 enum { RS_HEAD_TOTAL, RS_HEAD_PP, RS_HEAD_PC, RS_HEAD_CP, RS_HEAD_CC, RS_HEAD_ROWS, RS_HEAD_TERMS };
 typedef struct rs_op_logit_sample {
@@ -220,27 +223,35 @@ typedef struct rs_op_logit_sample {
     double scale;
 } rs_op_logit_sample;
 
-/* Sums over the query rows t >= 1 of the tile (t = row0 + r). All outputs are f64 and added to; absent ones are skipped.
- *   sums[h]: RS_PATTERN_DIAGONAL p[t,t]; PREVIOUS p[t,t-1]; FIRST p[t,0]; ENTROPY (from stats); SQUARE sum_c p^2;
- *            DUPLICATE / INDUCTION: sum of p over the columns listed for t; MASS sum_c p; ROWS number of rows
- *   profile[h, d]: sum of p[t, t-d]                               d = 0..T-1
- *   skip_first: SQUARE and profile leave column 0 (the sink) out; all other outputs are unaffected
- *   map[h, i, j]: sum of p over rows of block i and columns of block j, block = position * B / T_map (row 0 included)
- * Lists: duplicate_start[t] .. duplicate_start[t+1]-1 index duplicate_column (positions < t), ascending. */
+/* Sums over the query rows t >= 1 of the tile (t = row0 + r). All outputs are f64 and added to; absent ones are
+ * skipped. sums[h]: RS_PATTERN_DIAGONAL p[t,t]; PREVIOUS p[t,t-1]; FIRST p[t,0]; ENTROPY (from stats); SQUARE sum_c
+ * p^2; DUPLICATE / INDUCTION: sum of p over the columns listed for t; MASS sum_c p; ROWS number of rows profile[h, d]:
+ * sum of p[t, t-d]                               d = 0..T-1 skip_first: SQUARE and profile leave column 0 (the sink)
+ * out; all other outputs are unaffected map[h, i, j]: sum of p over rows of block i and columns of block j, block =
+ * position * B / T_map (row 0 included) Lists: duplicate_start[t] .. duplicate_start[t+1]-1 index duplicate_column
+ * (positions < t), ascending. */
 enum {
-    RS_PATTERN_DIAGONAL, RS_PATTERN_PREVIOUS, RS_PATTERN_FIRST, RS_PATTERN_ENTROPY, RS_PATTERN_SQUARE,
-    RS_PATTERN_DUPLICATE, RS_PATTERN_INDUCTION, RS_PATTERN_MASS, RS_PATTERN_ROWS, RS_PATTERN_SUMS
+    RS_PATTERN_DIAGONAL,
+    RS_PATTERN_PREVIOUS,
+    RS_PATTERN_FIRST,
+    RS_PATTERN_ENTROPY,
+    RS_PATTERN_SQUARE,
+    RS_PATTERN_DUPLICATE,
+    RS_PATTERN_INDUCTION,
+    RS_PATTERN_MASS,
+    RS_PATTERN_ROWS,
+    RS_PATTERN_SUMS
 };
 typedef struct rs_op_pattern_reduce {
-    rs_view p;                                    /* [H, R, C] */
-    rs_view stats;                                /* [H, R, 2] from SOFTMAX */
-    rs_view duplicate_start, duplicate_column;    /* [T+1] i32, [n] i32 | absent */
-    rs_view induction_start, induction_column;    /* [T+1] i32, [n] i32 | absent */
-    rs_view sums;                                 /* [H, RS_PATTERN_SUMS] f64 */
-    rs_view profile;                              /* [H, T] f64 | absent */
-    rs_view map;                                  /* [H, B, B] f64 | absent */
-    int64_t row0, col0, window, positions;        /* positions = T */
-    bool skip_first;                              /* leave the sink's column out of SQUARE and profile */
+    rs_view p;                                 /* [H, R, C] */
+    rs_view stats;                             /* [H, R, 2] from SOFTMAX */
+    rs_view duplicate_start, duplicate_column; /* [T+1] i32, [n] i32 | absent */
+    rs_view induction_start, induction_column; /* [T+1] i32, [n] i32 | absent */
+    rs_view sums;                              /* [H, RS_PATTERN_SUMS] f64 */
+    rs_view profile;                           /* [H, T] f64 | absent */
+    rs_view map;                               /* [H, B, B] f64 | absent */
+    int64_t row0, col0, window, positions;     /* positions = T */
+    bool skip_first;                           /* leave the sink's column out of SQUARE and profile */
 } rs_op_pattern_reduce;
 
 typedef struct rs_op {

@@ -1,4 +1,5 @@
-/* The last section of the page: how the run was made, what each measure is, what was left out, how to get the arrays. */
+/* The last section of the page: how the run was made, what each measure is, what was left out, how to get the arrays.
+ */
 #include "reports/measures.h"
 #include "reports/render.h"
 #include "reports/show.h"
@@ -8,20 +9,20 @@
 
 static void write_escaped(rs_text *out, const char *s) { rs_text_html(out, s, strlen(s)); }
 
-static void begin_row(rs_text *out, const char *name) { rs_text_printf(out, "<tr><th scope=\"row\">%s</th><td>", name); }
+static void begin_row(rs_text *out, const char *name) {
+    rs_text_printf(out, "<tr><th scope=\"row\">%s</th><td>", name);
+}
 
 static void end_row(rs_text *out) { rs_text_append(out, "</td></tr>\n"); }
 
-static void row(rs_text *out, const char *name, const char *value)
-{
+static void row(rs_text *out, const char *name, const char *value) {
     if (value[0] == '\0') return;
     begin_row(out, name);
     write_escaped(out, value);
     end_row(out);
 }
 
-static void code_row(rs_text *out, const char *name, const char *value)
-{
+static void code_row(rs_text *out, const char *name, const char *value) {
     if (value[0] == '\0') return;
     begin_row(out, name);
     rs_text_append(out, "<code>");
@@ -30,11 +31,11 @@ static void code_row(rs_text *out, const char *name, const char *value)
     end_row(out);
 }
 
-static void write_model_files(rs_text *out, const rs_json *files)
-{
+static void write_model_files(rs_text *out, const rs_json *files) {
     for (size_t i = 0; i < rs_json_size(files); i++) {
         const rs_json *f = rs_json_at(files, i);
-        const char *path = rs_json_string(rs_json_get(f, "path"), NULL), *sha = rs_json_string(rs_json_get(f, "sha256"), NULL);
+        const char *path = rs_json_string(rs_json_get(f, "path"), NULL),
+                   *sha = rs_json_string(rs_json_get(f, "sha256"), NULL);
         char size[RS_SHOW_BYTES];
         int64_t bytes = rs_json_int(rs_json_get(f, "bytes"), 0);
         begin_row(out, i ? "" : "model files");
@@ -46,8 +47,7 @@ static void write_model_files(rs_text *out, const rs_json *files)
     }
 }
 
-static void write_text_files(rs_text *out, const rs_json *files)
-{
+static void write_text_files(rs_text *out, const rs_json *files) {
     for (size_t i = 0; i < rs_json_size(files); i++) {
         const rs_json *f = rs_json_at(files, i);
         const char *path = rs_json_string(rs_json_get(f, "path"), NULL);
@@ -55,8 +55,10 @@ static void write_text_files(rs_text *out, const rs_json *files)
         rs_text t = {0};
         begin_row(out, i ? "" : "text");
         write_escaped(out, path != NULL ? path : "?");
-        rs_text_printf(&t, ": %s bytes, %s tokens, %s windows, %s tokens left over", rs_show_count(bytes, rs_json_int(rs_json_get(f, "bytes"), -1)),
-                       rs_show_count(tokens, rs_json_int(rs_json_get(f, "tokens"), -1)), rs_show_count(windows, rs_json_int(rs_json_get(f, "windows"), -1)),
+        rs_text_printf(&t, ": %s bytes, %s tokens, %s windows, %s tokens left over",
+                       rs_show_count(bytes, rs_json_int(rs_json_get(f, "bytes"), -1)),
+                       rs_show_count(tokens, rs_json_int(rs_json_get(f, "tokens"), -1)),
+                       rs_show_count(windows, rs_json_int(rs_json_get(f, "windows"), -1)),
                        rs_show_count(rest, rs_json_int(rs_json_get(f, "left_over"), -1)));
         rs_write_html_text(out, t.data != NULL ? t.data : "");
         rs_text_deinit(&t);
@@ -64,8 +66,7 @@ static void write_text_files(rs_text *out, const rs_json *files)
     }
 }
 
-static void write_facts(rs_text *out, const rs_report_view *v)
-{
+static void write_facts(rs_text *out, const rs_report_view *v) {
     char s[RS_SHOW_BYTES], t[RS_SHOW_BYTES];
     rs_text_append(out, "<table class=\"facts-table\"><tbody>\n");
     code_row(out, "command", v->command_line);
@@ -100,8 +101,7 @@ static void write_facts(rs_text *out, const rs_report_view *v)
     rs_text_append(out, "</tbody></table>\n");
 }
 
-bool rs_measure_present(const rs_report_view *v, const char *datasets)
-{
+bool rs_measure_present(const rs_report_view *v, const char *datasets) {
     char name[RS_NAME_BYTES];
     for (const char *p = datasets; *p != '\0';) {
         size_t n = strcspn(p, " ");
@@ -112,18 +112,22 @@ bool rs_measure_present(const rs_report_view *v, const char *datasets)
             const char *slash = strrchr(name, '/');
             char reduced[RS_NAME_BYTES + 8] = "heads";
             if (slash != NULL) strncat(reduced, slash, RS_NAME_BYTES);
-            if (strcmp(name, "rope/theta") == 0 || rs_view_array(v, name) != NULL || rs_view_array(v, reduced) != NULL) return true;
+            if (strcmp(name, "rope/theta") == 0 || rs_view_array(v, name) != NULL || rs_view_array(v, reduced) != NULL)
+                return true;
         }
         p += n + (p[n] == ' ');
     }
     return false;
 }
 
-static void write_measures(rs_text *out, const rs_report_view *v)
-{
-    rs_text_append(out, "<h3>What each measure is</h3>\n<p>z = x<sub>lo</sub> + j x<sub>hi</sub> is a pair of components of a query or key as it enters the rotation, "
-                        "after bias and q/k norm; θ its angular frequency; E the mean over positions 1 to T − 1 of all sequences; D the distance between query and key; "
-                        "φ<sub>1</sub>, φ<sub>2</sub> the mean over visible keys of e<sup>jθD</sup>, e<sup>2jθD</sup>.</p>\n<dl>\n");
+static void write_measures(rs_text *out, const rs_report_view *v) {
+    rs_text_append(
+        out,
+        "<h3>What each measure is</h3>\n<p>z = x<sub>lo</sub> + j x<sub>hi</sub> is a pair of components of a query or "
+        "key as it enters the rotation, "
+        "after bias and q/k norm; θ its angular frequency; E the mean over positions 1 to T − 1 of all sequences; D "
+        "the distance between query and key; "
+        "φ<sub>1</sub>, φ<sub>2</sub> the mean over visible keys of e<sup>jθD</sup>, e<sup>2jθD</sup>.</p>\n<dl>\n");
     for (size_t i = 0; i < rs_measures_count; i++) {
         if (!rs_measure_present(v, rs_measures[i].dataset)) continue;
         rs_text_append(out, "<dt>");
@@ -137,8 +141,7 @@ static void write_measures(rs_text *out, const rs_report_view *v)
     rs_text_append(out, "</dl>\n");
 }
 
-void rs_page_missing(rs_text *out, const rs_report_view *v)
-{
+void rs_page_missing(rs_text *out, const rs_report_view *v) {
     int n = 0;
     for (size_t i = 0; i < rs_measures_count; i++) {
         if (rs_measure_present(v, rs_measures[i].dataset)) continue;
@@ -149,27 +152,31 @@ void rs_page_missing(rs_text *out, const rs_report_view *v)
 }
 
 /* The run file's name stands inside a string of both snippets: anything but the plainest names becomes run.h5. */
-static bool plain_name(const char *s)
-{
+static bool plain_name(const char *s) {
     for (; *s != '\0'; s++)
-        if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || strchr("._-/+", *s) != NULL)) return false;
+        if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') ||
+              strchr("._-/+", *s) != NULL))
+            return false;
     return true;
 }
 
-static void write_access(rs_text *out, const rs_report_view *v)
-{
+static void write_access(rs_text *out, const rs_report_view *v) {
     const char *path = plain_name(v->path) ? v->path : "run.h5";
     rs_text_append(out, "<h3>How to get the arrays</h3>\n<pre>import h5py\nrun = h5py.File(\"");
     write_escaped(out, path);
-    rs_text_printf(out, "\")\nrun[\"frequency_norm/k_share\"][%d, 0]  # last layer, key head 0: one number per pair</pre>\n", v->n_layers - 1);
-    rs_text_append(out, "<pre>sqlite3 ropescope.sqlite \"SELECT model, layer, head, pair, wavelength, unrotate_cost FROM v_pairs ORDER BY unrotate_cost DESC LIMIT 20\"</pre>\n");
+    rs_text_printf(out,
+                   "\")\nrun[\"frequency_norm/k_share\"][%d, 0]  # last layer, key head 0: one number per pair</pre>\n",
+                   v->n_layers - 1);
+    rs_text_append(out, "<pre>sqlite3 ropescope.sqlite \"SELECT model, layer, head, pair, wavelength, unrotate_cost "
+                        "FROM v_pairs ORDER BY unrotate_cost DESC LIMIT 20\"</pre>\n");
 }
 
-void rs_page_made(rs_text *out, const rs_report_view *v)
-{
+void rs_page_made(rs_text *out, const rs_report_view *v) {
     write_facts(out, v);
-    rs_text_append(out, "<p>Position 0 of every sequence is left out of all averages, whatever token stands there: heads that have nothing to do rest on it (the attention "
-                        "sink), its queries and keys are unlike all others, and one such token would colour every mean. What concerns it is kept apart in the run file "
+    rs_text_append(out, "<p>Position 0 of every sequence is left out of all averages, whatever token stands there: "
+                        "heads that have nothing to do rest on it (the attention "
+                        "sink), its queries and keys are unlike all others, and one such token would colour every "
+                        "mean. What concerns it is kept apart in the run file "
                         "under names that end in <code>_sink</code>.</p>\n");
     rs_text missing = {0};
     rs_page_missing(&missing, v);

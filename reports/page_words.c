@@ -8,11 +8,11 @@
 
 static bool digit(char c) { return c >= '0' && c <= '9'; }
 
-void rs_write_html_text(rs_text *out, const char *s)
-{
+void rs_write_html_text(rs_text *out, const char *s) {
     size_t from = 0, n = strlen(s);
     for (size_t i = 1; i + 3 < n; i++) {
-        bool comma = s[i] == ',' && digit(s[i - 1]) && digit(s[i + 1]) && digit(s[i + 2]) && digit(s[i + 3]) && !digit(s[i + 4]);
+        bool comma =
+            s[i] == ',' && digit(s[i - 1]) && digit(s[i + 1]) && digit(s[i + 2]) && digit(s[i + 3]) && !digit(s[i + 4]);
         if (!comma) continue;
         rs_text_html(out, s + from, i - from);
         rs_text_append(out, "&#8239;");
@@ -25,8 +25,7 @@ static void write_escaped(rs_text *out, const char *s) { rs_text_html(out, s, st
 
 /* --- title line --- */
 
-static const char *text_name(const rs_json *file, size_t *n)
-{
+static const char *text_name(const rs_json *file, size_t *n) {
     const char *path = rs_json_string(rs_json_get(file, "path"), n);
     if (path == NULL) return NULL;
     const char *slash = strrchr(path, '/');
@@ -37,8 +36,7 @@ static const char *text_name(const rs_json *file, size_t *n)
     return path;
 }
 
-static void write_texts(rs_text *out, const rs_report_view *v)
-{
+static void write_texts(rs_text *out, const rs_report_view *v) {
     size_t files = rs_json_size(v->text_files), n = 0;
     for (size_t i = 0; i < files && i < 3; i++) {
         const char *name = text_name(rs_json_at(v->text_files, i), &n);
@@ -49,15 +47,16 @@ static void write_texts(rs_text *out, const rs_report_view *v)
     rs_text_append(out, files == 0 ? "token ids as given" : "");
 }
 
-static void write_shape(rs_text *out, const rs_report_view *v)
-{
+static void write_shape(rs_text *out, const rs_report_view *v) {
     char parameters[RS_SHOW_BYTES];
     rs_text_append(out, "<p class=\"facts\"><strong>");
     write_escaped(out, v->family[0] != '\0' ? v->family : "unknown family");
     rs_text_append(out, "</strong>");
-    if (v->parameters > 0) rs_text_printf(out, ", %s parameters", rs_show_parameters(parameters, (double)v->parameters));
+    if (v->parameters > 0)
+        rs_text_printf(out, ", %s parameters", rs_show_parameters(parameters, (double)v->parameters));
     rs_text_printf(out, ", %d layers of %d heads", v->n_layers, v->n_heads);
-    if (v->n_kv_heads != v->n_heads) rs_text_printf(out, " on %d key head%s", v->n_kv_heads, v->n_kv_heads == 1 ? "" : "s");
+    if (v->n_kv_heads != v->n_heads)
+        rs_text_printf(out, " on %d key head%s", v->n_kv_heads, v->n_kv_heads == 1 ? "" : "s");
     rs_text_append(out, ". <strong>");
     rs_write_html_text(out, v->rope_words);
     rs_text_append(out, "</strong>");
@@ -68,26 +67,25 @@ static void write_shape(rs_text *out, const rs_report_view *v)
     rs_text_append(out, ".</p>\n");
 }
 
-static void write_reading(rs_text *out, const rs_report_view *v)
-{
+static void write_reading(rs_text *out, const rs_report_view *v) {
     char a[RS_SHOW_BYTES], b[RS_SHOW_BYTES], c[RS_SHOW_BYTES];
     rs_text line = {0};
     rs_text_append(out, "<p class=\"facts\">Read: ");
     write_texts(out, v);
-    rs_text_printf(&line, "; %s sequence%s of %s tokens, %s scored.", rs_show_count(a, v->sequences), v->sequences == 1 ? "" : "s",
-                   rs_show_count(b, v->context), rs_show_count(c, v->tokens));
+    rs_text_printf(&line, "; %s sequence%s of %s tokens, %s scored.", rs_show_count(a, v->sequences),
+                   v->sequences == 1 ? "" : "s", rs_show_count(b, v->context), rs_show_count(c, v->tokens));
     rs_write_html_text(out, line.data != NULL ? line.data : "");
     rs_text_deinit(&line);
     if (!isnan(v->mean_nll)) {
-        rs_text_printf(out, " Loss <strong>%.3f nats</strong>, perplexity <strong>%s</strong> (", v->mean_nll, rs_show_number(a, v->perplexity));
+        rs_text_printf(out, " Loss <strong>%.3f nats</strong>, perplexity <strong>%s</strong> (", v->mean_nll,
+                       rs_show_number(a, v->perplexity));
         write_escaped(out, v->perplexity_definition);
         rs_text_append(out, ").");
     }
     rs_text_append(out, "</p>\n");
 }
 
-void rs_page_lede(rs_text *out, const rs_report_view *v)
-{
+void rs_page_lede(rs_text *out, const rs_report_view *v) {
     write_shape(out, v);
     write_reading(out, v);
     rs_text_append(out, "<p class=\"facts\">");
@@ -114,30 +112,34 @@ void rs_page_lede(rs_text *out, const rs_report_view *v)
 static const struct {
     const char *figure, *name;
 } figures[] = {
-    {"fig-norm", "norm by frequency"}, {"fig-cost", "costs by frequency"}, {"fig-kinds", "kinds of heads"}, {"fig-map", "map"}, {"fig-loss", "loss by position"},
+    {"fig-norm", "norm by frequency"}, {"fig-cost", "costs by frequency"},
+    {"fig-kinds", "kinds of heads"},   {"fig-map", "map"},
+    {"fig-loss", "loss by position"},
 };
 
-void rs_page_findings(rs_text *out, const rs_report_view *v)
-{
+void rs_page_findings(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "<ul class=\"findings\">\n");
     for (int i = 0; i < v->n_findings; i++) {
         const rs_view_finding *f = &v->findings[i];
         rs_text_append(out, "<li>");
         rs_write_html_text(out, f->text);
         for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
-            if (strcmp(figures[k].figure, f->figure) == 0) rs_text_printf(out, " <a href=\"#%s\">Figure: %s</a>", f->figure, figures[k].name);
+            if (strcmp(figures[k].figure, f->figure) == 0)
+                rs_text_printf(out, " <a href=\"#%s\">Figure: %s</a>", f->figure, figures[k].name);
         rs_text_append(out, "</li>\n");
     }
     rs_text_append(out, "</ul>\n");
     if (v->n_findings == 0) rs_text_append(out, "<p>The run holds no measure that this page can show.</p>\n");
 }
 
-void rs_page_head_rules(rs_text *out, const rs_report_view *v)
-{
-    rs_text_append(out, "<p>A row opens the head: click it, or follow the link in it. A head can be mailed by its address, for example <code>#l0h0</code>.</p>\n");
+void rs_page_head_rules(rs_text *out, const rs_report_view *v) {
+    rs_text_append(out, "<p>A row opens the head: click it, or follow the link in it. A head can be mailed by its "
+                        "address, for example <code>#l0h0</code>.</p>\n");
     if (rs_view_array(v, "head_kinds/count") == NULL) return;
-    rs_text_append(out, "<details><summary>How kinds are named</summary>\n<p>The first rule that fits names the head. The thresholds are conventions of this page, "
-                        "not findings.</p>\n<table class=\"short\"><thead><tr><th scope=\"col\" class=\"t\">kind</th><th scope=\"col\" class=\"t\">rule</th>"
+    rs_text_append(out, "<details><summary>How kinds are named</summary>\n<p>The first rule that fits names the head. "
+                        "The thresholds are conventions of this page, "
+                        "not findings.</p>\n<table class=\"short\"><thead><tr><th scope=\"col\" "
+                        "class=\"t\">kind</th><th scope=\"col\" class=\"t\">rule</th>"
                         "<th scope=\"col\">heads</th></tr></thead><tbody>\n");
     for (int k = 0; k < RS_HEAD_KINDS; k++) {
         rs_text_append(out, "<tr><td class=\"t\">");
@@ -157,8 +159,7 @@ typedef struct rope_columns {
     bool region, factor, trained;
 } rope_columns;
 
-static rope_columns columns_of(const rs_view_rope *r)
-{
+static rope_columns columns_of(const rs_view_rope *r) {
     rope_columns c = {false, false, false};
     for (int p = 0; p < r->pairs; p++) {
         c.region = c.region || r->region[p] != 0;
@@ -168,15 +169,13 @@ static rope_columns columns_of(const rs_view_rope *r)
     return c;
 }
 
-static void write_cell(rs_text *out, const char *text)
-{
+static void write_cell(rs_text *out, const char *text) {
     rs_text_append(out, "<td>");
     rs_write_html_text(out, text);
     rs_text_append(out, "</td>");
 }
 
-static void write_pair_row(rs_text *out, const rs_view_rope *r, int p, rope_columns c)
-{
+static void write_pair_row(rs_text *out, const rs_view_rope *r, int p, rope_columns c) {
     char s[RS_SHOW_BYTES];
     bool turns = r->theta[p] > 0.0;
     rs_text_printf(out, "<tr><td>%d</td><td>%d, %d</td>", p, r->lo[p], r->hi[p]);
@@ -189,19 +188,19 @@ static void write_pair_row(rs_text *out, const rs_view_rope *r, int p, rope_colu
     rs_text_append(out, "</tr>\n");
 }
 
-static void write_turns_title(rs_text *out, int64_t context)
-{
+static void write_turns_title(rs_text *out, int64_t context) {
     char s[RS_SHOW_BYTES];
     rs_text_append(out, "<th scope=\"col\">turns in ");
     rs_write_html_text(out, rs_show_count(s, context));
     rs_text_append(out, "</th>");
 }
 
-static void write_rope_table(rs_text *out, const rs_report_view *v, const rs_view_rope *r)
-{
+static void write_rope_table(rs_text *out, const rs_report_view *v, const rs_view_rope *r) {
     rope_columns c = columns_of(r);
-    rs_text_append(out, "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Rotary table\"><table><thead><tr><th scope=\"col\">pair</th>"
-                        "<th scope=\"col\">components</th><th scope=\"col\">θ, rad/token</th><th scope=\"col\">wavelength, tokens</th>");
+    rs_text_append(out, "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Rotary "
+                        "table\"><table><thead><tr><th scope=\"col\">pair</th>"
+                        "<th scope=\"col\">components</th><th scope=\"col\">θ, rad/token</th><th "
+                        "scope=\"col\">wavelength, tokens</th>");
     write_turns_title(out, v->context);
     if (c.trained) write_turns_title(out, v->trained_context);
     rs_text_append(out, c.region ? "<th scope=\"col\">scaling</th>" : "");
@@ -211,12 +210,13 @@ static void write_rope_table(rs_text *out, const rs_report_view *v, const rs_vie
     rs_text_append(out, "</tbody></table></div>\n");
 }
 
-static void write_rope_heading(rs_text *out, const rs_report_view *v, const rs_view_rope *r)
-{
+static void write_rope_heading(rs_text *out, const rs_report_view *v, const rs_view_rope *r) {
     char layers[128];
     rs_text_append(out, "<h3>");
     rs_write_html_text(out, r->words[0] != '\0' ? r->words : v->rope_words);
-    if (v->n_ropes > 1) rs_text_printf(out, " (layer%s %s)", r->n_layers == 1 ? "" : "s", rs_show_ranges(layers, sizeof layers, r->layers, r->n_layers));
+    if (v->n_ropes > 1)
+        rs_text_printf(out, " (layer%s %s)", r->n_layers == 1 ? "" : "s",
+                       rs_show_ranges(layers, sizeof layers, r->layers, r->n_layers));
     rs_text_append(out, "</h3>\n<p>");
     if (r->kind[0] != '\0') {
         rs_text_append(out, "Kind: ");
@@ -228,16 +228,18 @@ static void write_rope_heading(rs_text *out, const rs_report_view *v, const rs_v
         write_escaped(out, r->source);
         rs_text_append(out, ". ");
     }
-    rs_text_append(out, r->rotated == 0 ? "No pair is rotated, so there is no table." : "Components are in Hugging Face order.");
+    rs_text_append(out, r->rotated == 0 ? "No pair is rotated, so there is no table."
+                                        : "Components are in Hugging Face order.");
     rs_text_append(out, "</p>\n");
 }
 
-static void write_cache(rs_text *out, const rs_report_view *v)
-{
+static void write_cache(rs_text *out, const rs_report_view *v) {
     const rs_array *bytes = rs_view_array(v, "rope/cache_bytes"), *context = rs_view_array(v, "axis/cache_context");
     char s[RS_SHOW_BYTES], layers[96];
-    rs_text_append(out, "<h3>What do the cos and sin tables take?</h3>\n<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Cache bytes\"><table class=\"short\"><thead><tr><th scope=\"col\" class=\"t\">rotation</th>"
-                        "<th scope=\"col\">components</th>");
+    rs_text_append(
+        out, "<h3>What do the cos and sin tables take?</h3>\n<div class=\"box\" tabindex=\"0\" role=\"region\" "
+             "aria-label=\"Cache bytes\"><table class=\"short\"><thead><tr><th scope=\"col\" class=\"t\">rotation</th>"
+             "<th scope=\"col\">components</th>");
     for (int64_t c = 0; c < context->dims[0]; c++) {
         rs_text_append(out, "<th scope=\"col\">");
         rs_write_html_text(out, rs_show_count(s, (long long)context->data[c]));
@@ -247,16 +249,18 @@ static void write_cache(rs_text *out, const rs_report_view *v)
     for (int r = 0; r < v->n_ropes; r++) {
         if (v->ropes[r].rotated == 0) continue;
         rs_text_printf(out, "<tr><td class=\"t\">%s %s</td><td>%d</td>", v->ropes[r].n_layers == 1 ? "layer" : "layers",
-                       rs_show_ranges(layers, sizeof layers, v->ropes[r].layers, v->ropes[r].n_layers), 2 * v->ropes[r].rotated);
-        for (int64_t c = 0; c < context->dims[0]; c++) write_cell(out, rs_format_bytes(s, (uint64_t)rs_view_cell(bytes, r, c, 0)));
+                       rs_show_ranges(layers, sizeof layers, v->ropes[r].layers, v->ropes[r].n_layers),
+                       2 * v->ropes[r].rotated);
+        for (int64_t c = 0; c < context->dims[0]; c++)
+            write_cell(out, rs_format_bytes(s, (uint64_t)rs_view_cell(bytes, r, c, 0)));
         rs_text_append(out, "</tr>\n");
     }
-    rs_text_append(out, "</tbody></table></div>\n<p>Bytes by positions held: 2 × positions × rotated components × 4, both tables in float32, once per distinct "
+    rs_text_append(out, "</tbody></table></div>\n<p>Bytes by positions held: 2 × positions × rotated components × 4, "
+                        "both tables in float32, once per distinct "
                         "rotation. This is neither the key-value cache nor what one kernel may do better.</p>\n");
 }
 
-void rs_page_rope(rs_text *out, const rs_report_view *v)
-{
+void rs_page_rope(rs_text *out, const rs_report_view *v) {
     for (int r = 0; r < v->n_ropes; r++) {
         write_rope_heading(out, v, &v->ropes[r]);
         if (v->ropes[r].rotated > 0) write_rope_table(out, v, &v->ropes[r]);
@@ -264,12 +268,12 @@ void rs_page_rope(rs_text *out, const rs_report_view *v)
     if (v->rotates) write_cache(out, v);
 }
 
-void rs_page_loss(rs_text *out, const rs_report_view *v)
-{
+void rs_page_loss(rs_text *out, const rs_report_view *v) {
     char a[RS_SHOW_BYTES], b[RS_SHOW_BYTES];
     rs_text t = {0};
     if (isnan(v->mean_nll)) return;
-    rs_text_printf(&t, "%.4f nats per token over %s tokens, perplexity %s. ", v->mean_nll, rs_show_count(a, v->tokens), rs_show_number(b, v->perplexity));
+    rs_text_printf(&t, "%.4f nats per token over %s tokens, perplexity %s. ", v->mean_nll, rs_show_count(a, v->tokens),
+                   rs_show_number(b, v->perplexity));
     rs_text_append(out, "<p>");
     rs_write_html_text(out, t.data != NULL ? t.data : "");
     rs_text_deinit(&t);

@@ -12,12 +12,14 @@ static const struct {
     {RS_REPORT_CSV, rs_render_csv},
 };
 
-rs_status rs_report_render(const char *const *run_paths, size_t n, const rs_report_options *o, rs_text *out, rs_error *err)
-{
+rs_status rs_report_render(const char *const *run_paths, size_t n, const rs_report_options *o, rs_text *out,
+                           rs_error *err) {
     rs_report_view *v = NULL;
     if (n == 0) return rs_fail(err, RS_E_USAGE, "report: no run file was given");
     if (n > 1)
-        return rs_fail(err, RS_E_UNSUPPORTED, "report: %zu run files were given; this version shows one run, comparing several is not part of it", n);
+        return rs_fail(
+            err, RS_E_UNSUPPORTED,
+            "report: %zu run files were given; this version shows one run, comparing several is not part of it", n);
     rs_status st = rs_report_view_open(run_paths[0], o->program, &v, err);
     if (st != RS_OK) return st;
     st = rs_fail(err, RS_E_INTERNAL, "report: format %d is unknown", (int)o->format);

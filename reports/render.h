@@ -1,4 +1,5 @@
-/* reports/render.h: the formats. Each writes a view into out and computes nothing; report.h's rs_report_render picks one. */
+/* reports/render.h: the formats. Each writes a view into out and computes nothing; report.h's rs_report_render picks
+ * one. */
 #ifndef RS_REPORTS_RENDER_H
 #define RS_REPORTS_RENDER_H
 
@@ -6,7 +7,8 @@
 #include "reports/report.h"
 #include "reports/view.h"
 
-/* Appending cannot fail at the call; what is returned is a failure to build something on the way (RS_E_NOMEM, RS_E_INTERNAL). */
+/* Appending cannot fail at the call; what is returned is a failure to build something on the way (RS_E_NOMEM,
+ * RS_E_INTERNAL). */
 typedef rs_status (*rs_render_fn)(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err);
 
 rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err);
@@ -19,7 +21,8 @@ rs_status rs_render_html(const rs_report_view *v, const rs_report_options *o, rs
 /* A number as JSON: up to 9 significant digits, null when it is none. */
 void rs_write_json_number(rs_text *out, double x);
 void rs_write_json_text(rs_text *out, const char *s);
-/* The members "layers", "ropes", "heads" (columns), "kinds" of a JSON object, without braces: page_payload.c and render_json.c. */
+/* The members "layers", "ropes", "heads" (columns), "kinds" of a JSON object, without braces: page_payload.c and
+ * render_json.c. */
 void rs_write_json_shape(rs_text *out, const rs_report_view *v);
 /* The page's data: one JSON object, arrays as base64 (page_payload.c). */
 rs_status rs_write_page_payload(rs_text *out, const rs_report_view *v, rs_error *err);

@@ -11,15 +11,13 @@ typedef struct csv_column {
     bool by_key_head;
 } csv_column;
 
-static bool by_pair(const rs_array *a, bool *by_key_head)
-{
+static bool by_pair(const rs_array *a, bool *by_key_head) {
     if (a->n_dims != 3 || strcmp(a->dim_names[0], "layer") != 0 || strcmp(a->dim_names[2], "pair") != 0) return false;
     *by_key_head = strcmp(a->dim_names[1], "kv_head") == 0;
     return *by_key_head || strcmp(a->dim_names[1], "head") == 0;
 }
 
-static size_t collect(const rs_arrays *list, csv_column *out)
-{
+static size_t collect(const rs_arrays *list, csv_column *out) {
     size_t n = 0;
     for (size_t i = 0; i < list->count; i++) {
         bool key;
@@ -29,25 +27,24 @@ static size_t collect(const rs_arrays *list, csv_column *out)
     return n;
 }
 
-static void write_number(rs_text *out, double x)
-{
+static void write_number(rs_text *out, double x) {
     rs_text_append(out, ",");
     if (isfinite(x)) rs_text_printf(out, "%.7g", x);
 }
 
-static void write_row(rs_text *out, const rs_report_view *v, const rs_view_head *h, int p, const csv_column *c, size_t n)
-{
+static void write_row(rs_text *out, const rs_report_view *v, const rs_view_head *h, int p, const csv_column *c,
+                      size_t n) {
     const rs_view_rope *r = &v->ropes[v->layers[h->layer].rope];
     rs_text_printf(out, "%d,%d,%d,%d,%d,%d,%d", h->layer, h->head, h->kv_head, p, r->lo[p], r->hi[p], r->region[p]);
     write_number(out, r->theta[p]);
     write_number(out, r->wavelength[p]);
     write_number(out, r->turns[p]);
-    for (size_t i = 0; i < n; i++) write_number(out, rs_view_cell(c[i].a, h->layer, c[i].by_key_head ? h->kv_head : h->head, p));
+    for (size_t i = 0; i < n; i++)
+        write_number(out, rs_view_cell(c[i].a, h->layer, c[i].by_key_head ? h->kv_head : h->head, p));
     rs_text_append(out, "\n");
 }
 
-rs_status rs_render_csv(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err)
-{
+rs_status rs_render_csv(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err) {
     csv_column *columns = NULL;
     (void)o;
     rs_status st = RS_NEW(&columns, v->stored.count + v->derived.count, err);

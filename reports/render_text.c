@@ -9,24 +9,22 @@
 
 enum { LEAST_COLUMNS = 60, USUAL_COLUMNS = 80, STRONGEST = 4 };
 
-/* Names from the file are untrusted: control bytes could move the cursor. Anything but printable ASCII and valid UTF-8 becomes '?'. */
-static void write_plain(rs_text *out, const char *s)
-{
+/* Names from the file are untrusted: control bytes could move the cursor. Anything but printable ASCII and valid UTF-8
+ * becomes '?'. */
+static void write_plain(rs_text *out, const char *s) {
     for (size_t n = strlen(s), i = 0; i < n;) {
         size_t length = rs_utf8_length(s + i, n - i);
         unsigned char c = (unsigned char)s[i];
         bool control = c < 0x20 || c == 0x7f || (length == 2 && c == 0xc2 && (unsigned char)s[i + 1] < 0xa0);
-        if (length == 0 || control)
-            rs_text_append(out, "?");
-        else
-            rs_text_append_n(out, s + i, length);
+        if (length == 0 || control) rs_text_append(out, "?");
+        else rs_text_append_n(out, s + i, length);
         i += length > 0 ? length : 1;
     }
 }
 
-/* Words of s broken into lines of at most `columns`, each led by `lead` spaces; the first line continues at column `at`. */
-static void write_wrapped(rs_text *out, const char *s, int lead, int columns)
-{
+/* Words of s broken into lines of at most `columns`, each led by `lead` spaces; the first line continues at column
+ * `at`. */
+static void write_wrapped(rs_text *out, const char *s, int lead, int columns) {
     rs_text plain = {0};
     write_plain(&plain, s);
     int at = lead;
@@ -51,9 +49,9 @@ static void write_wrapped(rs_text *out, const char *s, int lead, int columns)
     rs_text_deinit(&plain);
 }
 
-static void write_head(rs_text *out, const rs_report_view *v, int columns)
-{
-    char parameters[RS_SHOW_BYTES], context[RS_SHOW_BYTES], trained[RS_SHOW_BYTES], tokens[RS_SHOW_BYTES], sequences[RS_SHOW_BYTES];
+static void write_head(rs_text *out, const rs_report_view *v, int columns) {
+    char parameters[RS_SHOW_BYTES], context[RS_SHOW_BYTES], trained[RS_SHOW_BYTES], tokens[RS_SHOW_BYTES],
+        sequences[RS_SHOW_BYTES];
     rs_text line = {0};
     rs_text_printf(&line, "%s: %s, %s parameters, %d layers x %d heads (%d key)", v->model_name, v->family,
                    rs_show_parameters(parameters, (double)v->parameters), v->n_layers, v->n_heads, v->n_kv_heads);
@@ -65,15 +63,14 @@ static void write_head(rs_text *out, const rs_report_view *v, int columns)
         rs_text_printf(&line, "; trained context %s", rs_show_count(trained, v->trained_context));
     write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
     rs_text_deinit(&line);
-    rs_text_printf(out, "%s sequences of %s tokens, %s scored", rs_show_count(sequences, v->sequences), rs_show_count(context, v->context),
-                   rs_show_count(tokens, v->tokens));
+    rs_text_printf(out, "%s sequences of %s tokens, %s scored", rs_show_count(sequences, v->sequences),
+                   rs_show_count(context, v->context), rs_show_count(tokens, v->tokens));
     if (!isnan(v->mean_nll)) rs_text_printf(out, ": loss %.3f nats, perplexity %.4g", v->mean_nll, v->perplexity);
     rs_text_append(out, "\n");
 }
 
 /* A curve over pairs as one line of characters, darker = more; room characters at most. */
-static void write_spark(rs_text *out, const char *name, const rs_array *a, int rope, int pairs, int room)
-{
+static void write_spark(rs_text *out, const char *name, const rs_array *a, int rope, int pairs, int room) {
     static const char shades[] = " .:-=+*#%@";
     int each = (pairs + room - 1) / room;
     double top = 0.0;
@@ -90,29 +87,28 @@ static void write_spark(rs_text *out, const char *name, const rs_array *a, int r
     rs_text_append(out, "|\n");
 }
 
-static void write_norm(rs_text *out, const rs_report_view *v, int columns)
-{
+static void write_norm(rs_text *out, const rs_report_view *v, int columns) {
     const rs_view_rope *r = &v->ropes[v->main_rope];
     const rs_array *values = rs_view_array(v, "by_frequency/v_share");
     char layers[48];
     if (rs_view_array(v, "by_frequency/q_share") == NULL && rs_view_array(v, "by_frequency/k_share") == NULL) return;
-    rs_text_printf(out, "\nWhere the norm sits: %s", r->rotated > 0 ? "pairs from fastest to slowest" : "component pairs (nothing rotates)");
-    if (r->n_layers < v->n_layers) rs_text_printf(out, ", layers %s", rs_show_ranges(layers, sizeof layers, r->layers, r->n_layers));
+    rs_text_printf(out, "\nWhere the norm sits: %s",
+                   r->rotated > 0 ? "pairs from fastest to slowest" : "component pairs (nothing rotates)");
+    if (r->n_layers < v->n_layers)
+        rs_text_printf(out, ", layers %s", rs_show_ranges(layers, sizeof layers, r->layers, r->n_layers));
     rs_text_append(out, "\n");
     write_spark(out, "query", rs_view_array(v, "by_frequency/q_share"), v->main_rope, r->pairs, columns - 12);
     write_spark(out, "key", rs_view_array(v, "by_frequency/k_share"), v->main_rope, r->pairs, columns - 12);
     if (values != NULL) write_spark(out, "value", values, v->main_rope, (int)values->dims[2], columns - 12);
 }
 
-static void write_band(rs_text *out, const rs_view_band *b)
-{
+static void write_band(rs_text *out, const rs_view_band *b) {
     char pairs[24], wave[2 * RS_SHOW_BYTES + 4], a[RS_SHOW_BYTES], c[RS_SHOW_BYTES];
     rs_text t = {0};
     rs_text_printf(&t, b->first == b->last ? "%d" : "%d-%d", b->first, b->last);
     memcpy(pairs, t.data != NULL ? t.data : "", t.bytes < sizeof pairs ? t.bytes + 1 : 1);
     rs_text_deinit(&t);
-    if (isnan(b->shortest))
-        memcpy(wave, "not rotated", sizeof "not rotated");
+    if (isnan(b->shortest)) memcpy(wave, "not rotated", sizeof "not rotated");
     else {
         rs_show_number(wave, b->shortest);
         if (b->first != b->last) {
@@ -123,27 +119,27 @@ static void write_band(rs_text *out, const rs_view_band *b)
     }
     rs_text_printf(out, "  %-9s %-19s", pairs, wave);
     const double shares[] = {b->q_share, b->k_share, b->v_share};
-    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) rs_text_printf(out, " %6s", rs_show_percent(a, shares[i]));
-    rs_text_printf(out, " %11s %11s\n", isnan(b->shortest) ? "-" : rs_show_percent(a, b->unrotate_cost), rs_show_percent(c, b->zero_cost));
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
+        rs_text_printf(out, " %6s", rs_show_percent(a, shares[i]));
+    rs_text_printf(out, " %11s %11s\n", isnan(b->shortest) ? "-" : rs_show_percent(a, b->unrotate_cost),
+                   rs_show_percent(c, b->zero_cost));
 }
 
-static void write_bands(rs_text *out, const rs_report_view *v)
-{
+static void write_bands(rs_text *out, const rs_report_view *v) {
     if (v->n_bands == 0) return;
-    rs_text_printf(out, "  %-9s %-19s %6s %6s %6s %11s %11s\n", "pairs", "wavelength, tokens", "q", "k", "v", "un-rotate", "zero");
+    rs_text_printf(out, "  %-9s %-19s %6s %6s %6s %11s %11s\n", "pairs", "wavelength, tokens", "q", "k", "v",
+                   "un-rotate", "zero");
     for (int i = 0; i < v->n_bands; i++) write_band(out, &v->bands[i]);
     rs_text_append(out, "  q, k, v: share of the norm; costs: median change of a head's logits when one\n"
                         "  such pair is edited, of their variance\n");
 }
 
-static double head_value(const rs_view_head *h, rs_head_kind kind)
-{
+static double head_value(const rs_view_head *h, rs_head_kind kind) {
     return *(const double *)(const void *)((const char *)h + rs_head_rules[kind].offset);
 }
 
 /* The strongest heads of a kind, by its measure; ties keep the order of layers. */
-static void write_strongest(rs_text *out, const rs_report_view *v, rs_head_kind kind)
-{
+static void write_strongest(rs_text *out, const rs_report_view *v, rs_head_kind kind) {
     const rs_view_head *best[STRONGEST] = {NULL};
     for (int64_t i = 0; i < v->n_head_rows; i++) {
         const rs_view_head *h = &v->heads[i];
@@ -155,11 +151,11 @@ static void write_strongest(rs_text *out, const rs_report_view *v, rs_head_kind 
             break;
         }
     }
-    for (int k = 0; k < STRONGEST && best[k] != NULL; k++) rs_text_printf(out, "  l%dh%d %.2f", best[k]->layer, best[k]->head, head_value(best[k], kind));
+    for (int k = 0; k < STRONGEST && best[k] != NULL; k++)
+        rs_text_printf(out, "  l%dh%d %.2f", best[k]->layer, best[k]->head, head_value(best[k], kind));
 }
 
-static void write_kinds(rs_text *out, const rs_report_view *v)
-{
+static void write_kinds(rs_text *out, const rs_report_view *v) {
     if (rs_view_array(v, "head_kinds/count") == NULL) return;
     rs_text_append(out, "\nHeads by what they mostly attend to, and the strongest of each kind\n");
     for (int k = 0; k < RS_HEAD_KINDS; k++) {
@@ -171,8 +167,7 @@ static void write_kinds(rs_text *out, const rs_report_view *v)
     }
 }
 
-static void write_findings(rs_text *out, const rs_report_view *v, int columns)
-{
+static void write_findings(rs_text *out, const rs_report_view *v, int columns) {
     if (v->n_findings > 0) rs_text_append(out, "\n");
     for (int i = 0; i < v->n_findings; i++) {
         /* The table of heads above already says it. */
@@ -181,8 +176,7 @@ static void write_findings(rs_text *out, const rs_report_view *v, int columns)
 }
 
 /* Warnings, the first three: the page has them all. */
-static void write_warnings(rs_text *out, const rs_report_view *v, int columns)
-{
+static void write_warnings(rs_text *out, const rs_report_view *v, int columns) {
     const char *p = v->warnings;
     for (int i = 0; *p != '\0' && i < 3; i++) {
         size_t n = strcspn(p, "\n");
@@ -195,8 +189,7 @@ static void write_warnings(rs_text *out, const rs_report_view *v, int columns)
     }
 }
 
-rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err)
-{
+rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err) {
     int columns = o->columns == 0 ? USUAL_COLUMNS : o->columns < LEAST_COLUMNS ? LEAST_COLUMNS : o->columns;
     write_head(out, v, columns);
     write_warnings(out, v, columns);

@@ -1,5 +1,6 @@
 /* reports/report.h: from store files to what people read. Needs no model, no device: data/store.h only.
- * view.c reads a run into numbers that are ready to show; render_*.c are one table of functions per format over that view. */
+ * view.c reads a run into numbers that are ready to show; render_*.c are one table of functions per format over that
+ * view. */
 #ifndef RS_REPORTS_REPORT_H
 #define RS_REPORTS_REPORT_H
 
@@ -12,8 +13,8 @@ typedef enum rs_report_format { RS_REPORT_HTML, RS_REPORT_TEXT, RS_REPORT_JSON, 
 
 typedef struct rs_report_options {
     rs_report_format format;
-    int columns;          /* width of the text form; 0 = 80 */
-    const char *program;  /* "ropescope 0.1.0", for the foot line */
+    int columns;         /* width of the text form; 0 = 80 */
+    const char *program; /* "ropescope 0.1.0", for the foot line */
 } rs_report_options;
 
 /* Renders runs (n >= 1; this version: n == 1, more is RS_E_UNSUPPORTED) into out.
@@ -22,6 +23,7 @@ typedef struct rs_report_options {
  *   JSON  every fact of the page, machine-readable
  *   CSV   one row per layer, query head and pair
  * Fails: RS_E_IO, RS_E_FORMAT (not a store, or not a whole one: names what is missing). */
-rs_status rs_report_render(const char *const *run_paths, size_t n, const rs_report_options *o, rs_text *out, rs_error *err);
+rs_status rs_report_render(const char *const *run_paths, size_t n, const rs_report_options *o, rs_text *out,
+                           rs_error *err);
 
 #endif

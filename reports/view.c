@@ -4,6 +4,7 @@
 #include "data/store.h"
 #include "reports/measures.h"
 #include "reports/view_distance.h"
+#include "reports/view_layers.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,11 +18,24 @@ typedef struct string_fact {
 
 #define AT(field) offsetof(rs_report_view, field)
 static const string_fact string_facts[] = {
-    {"tool", AT(tool)}, {"tool_version", AT(tool_version)}, {"command_line", AT(command_line)}, {"created", AT(created)},
-    {"model_name", AT(model_name)}, {"model_path", AT(model_path)}, {"model_container", AT(model_container)}, {"family", AT(family)},
-    {"rope_words", AT(rope_words)}, {"ids_sha256", AT(ids_sha256)}, {"tokenizer", AT(tokenizer)}, {"bos", AT(bos)},
-    {"perplexity_definition", AT(perplexity_definition)}, {"device", AT(device)}, {"probes", AT(probes)}, {"warnings", AT(warnings)},
-    {"schema_version", AT(schema_version)}, {"seed", AT(seed)},
+    {"tool", AT(tool)},
+    {"tool_version", AT(tool_version)},
+    {"command_line", AT(command_line)},
+    {"created", AT(created)},
+    {"model_name", AT(model_name)},
+    {"model_path", AT(model_path)},
+    {"model_container", AT(model_container)},
+    {"family", AT(family)},
+    {"rope_words", AT(rope_words)},
+    {"ids_sha256", AT(ids_sha256)},
+    {"tokenizer", AT(tokenizer)},
+    {"bos", AT(bos)},
+    {"perplexity_definition", AT(perplexity_definition)},
+    {"device", AT(device)},
+    {"probes", AT(probes)},
+    {"warnings", AT(warnings)},
+    {"schema_version", AT(schema_version)},
+    {"seed", AT(seed)},
 };
 
 typedef struct int_fact {
@@ -30,9 +44,15 @@ typedef struct int_fact {
     bool required;
 } int_fact;
 static const int_fact int_facts[] = {
-    {"parameters", AT(parameters), false}, {"trained_context", AT(trained_context), false}, {"vocab", AT(vocab), false},
-    {"width", AT(width), false}, {"context", AT(context), true}, {"sequences", AT(sequences), false}, {"tokens", AT(tokens), false},
-    {"threads", AT(threads), false}, {"peak_memory_bytes", AT(peak_memory), false},
+    {"parameters", AT(parameters), false},
+    {"trained_context", AT(trained_context), false},
+    {"vocab", AT(vocab), false},
+    {"width", AT(width), false},
+    {"context", AT(context), true},
+    {"sequences", AT(sequences), false},
+    {"tokens", AT(tokens), false},
+    {"threads", AT(threads), false},
+    {"peak_memory_bytes", AT(peak_memory), false},
 };
 
 typedef struct real_fact {
@@ -40,30 +60,74 @@ typedef struct real_fact {
     size_t offset; /* of a double */
 } real_fact;
 static const real_fact real_facts[] = {
-    {"mean_nll", AT(mean_nll)}, {"perplexity", AT(perplexity)}, {"seconds", AT(seconds)}, {"tokens_per_second", AT(tokens_per_second)},
+    {"mean_nll", AT(mean_nll)},
+    {"perplexity", AT(perplexity)},
+    {"seconds", AT(seconds)},
+    {"tokens_per_second", AT(tokens_per_second)},
 };
 
 /* The arrays a report looks at whole. Those by distance are reduced while reading (view_distance.c). */
 static const char *const stored_names[] = {
     "loss/token_nll",
-    "frequency_norm/q_mean", "frequency_norm/q_rms", "frequency_norm/k_mean", "frequency_norm/k_rms", "frequency_norm/v_mean",
-    "frequency_norm/v_rms", "frequency_norm/q_mean_sink", "frequency_norm/k_mean_sink", "frequency_norm/q_share",
-    "frequency_norm/k_share", "frequency_norm/v_share", "frequency_norm/two_norm", "frequency_norm/q_top", "frequency_norm/k_top",
-    "frequency_norm/q_top_pair", "frequency_norm/k_top_pair", "frequency_norm/q_split_half", "frequency_norm/k_split_half",
-    "moments/q_concentration", "moments/k_concentration", "moments/q_concentration_unit", "moments/k_concentration_unit",
-    "moments/zero_cost", "moments/unrotate_cost", "moments/zero_cost_raw", "moments/unrotate_cost_raw", "moments/zero_cost_sampled",
-    "moments/unrotate_cost_sampled", "moments/zero_cost_group", "moments/unrotate_cost_group", "moments/logit_variance",
-    "moments/share_pp", "moments/share_pc", "moments/share_cp", "moments/share_cc", "moments/pair_share_pp", "moments/pair_share_pc",
-    "moments/pair_share_cp", "moments/pair_share_cc", "moments/fit_zero", "moments/fit_unrotate",
-    "attention_pattern/diagonal", "attention_pattern/previous", "attention_pattern/first", "attention_pattern/entropy",
-    "attention_pattern/effective_context", "attention_pattern/duplicate", "attention_pattern/induction",
-    "attention_pattern/mean_distance", "attention_pattern/p50_distance", "attention_pattern/p90_distance",
-    "attention_pattern/distance_mass", "attention_pattern/toeplitz_share", "attention_pattern/map", "attention_pattern/split_half",
+    "frequency_norm/q_mean",
+    "frequency_norm/q_rms",
+    "frequency_norm/k_mean",
+    "frequency_norm/k_rms",
+    "frequency_norm/v_mean",
+    "frequency_norm/v_rms",
+    "frequency_norm/q_mean_sink",
+    "frequency_norm/k_mean_sink",
+    "frequency_norm/q_share",
+    "frequency_norm/k_share",
+    "frequency_norm/v_share",
+    "frequency_norm/two_norm",
+    "frequency_norm/q_top",
+    "frequency_norm/k_top",
+    "frequency_norm/q_top_pair",
+    "frequency_norm/k_top_pair",
+    "frequency_norm/q_split_half",
+    "frequency_norm/k_split_half",
+    "moments/q_concentration",
+    "moments/k_concentration",
+    "moments/q_concentration_unit",
+    "moments/k_concentration_unit",
+    "moments/zero_cost",
+    "moments/unrotate_cost",
+    "moments/zero_cost_raw",
+    "moments/unrotate_cost_raw",
+    "moments/zero_cost_sampled",
+    "moments/unrotate_cost_sampled",
+    "moments/zero_cost_group",
+    "moments/unrotate_cost_group",
+    "moments/logit_variance",
+    "moments/share_pp",
+    "moments/share_pc",
+    "moments/share_cp",
+    "moments/share_cc",
+    "moments/pair_share_pp",
+    "moments/pair_share_pc",
+    "moments/pair_share_cp",
+    "moments/pair_share_cc",
+    "moments/fit_zero",
+    "moments/fit_unrotate",
+    "attention_pattern/diagonal",
+    "attention_pattern/previous",
+    "attention_pattern/first",
+    "attention_pattern/entropy",
+    "attention_pattern/effective_context",
+    "attention_pattern/duplicate",
+    "attention_pattern/induction",
+    "attention_pattern/mean_distance",
+    "attention_pattern/p50_distance",
+    "attention_pattern/p90_distance",
+    "attention_pattern/distance_mass",
+    "attention_pattern/toeplitz_share",
+    "attention_pattern/map",
+    "attention_pattern/split_half",
 };
 
 /* Moves a string of the store into the view's arena; "" when absent. */
-static rs_status keep_string(rs_report_view *v, rs_store *s, const char *name, const char **out, rs_error *err)
-{
+static rs_status keep_string(rs_report_view *v, rs_store *s, const char *name, const char **out, rs_error *err) {
     char *text = NULL;
     rs_status st = rs_store_get_string(s, "/", name, &text, err);
     if (st == RS_OK) st = rs_arena_strdup(v->arena, out, text != NULL ? text : "", err);
@@ -71,9 +135,9 @@ static rs_status keep_string(rs_report_view *v, rs_store *s, const char *name, c
     return st;
 }
 
-/* An attribute that holds JSON; *root stays NULL when it is absent. A damaged one is an error: it names where numbers came from. */
-static rs_status keep_json(rs_store *s, const char *name, rs_json **root, rs_error *err)
-{
+/* An attribute that holds JSON; *root stays NULL when it is absent. A damaged one is an error: it names where numbers
+ * came from. */
+static rs_status keep_json(rs_store *s, const char *name, rs_json **root, rs_error *err) {
     char *text = NULL;
     rs_status st = rs_store_get_string(s, "/", name, &text, err);
     if (st == RS_OK && text != NULL && *text != '\0') st = rs_json_parse(text, strlen(text), name, root, err);
@@ -85,8 +149,7 @@ static double *real_at(rs_report_view *v, size_t offset) { return (double *)(voi
 static int64_t *int_at(rs_report_view *v, size_t offset) { return (int64_t *)(void *)((char *)v + offset); }
 static const char **string_at(rs_report_view *v, size_t offset) { return (const char **)(void *)((char *)v + offset); }
 
-static rs_status read_facts(rs_report_view *v, rs_store *s, rs_error *err)
-{
+static rs_status read_facts(rs_report_view *v, rs_store *s, rs_error *err) {
     rs_status st = RS_OK;
     for (size_t i = 0; i < sizeof string_facts / sizeof *string_facts; i++)
         RS_TRY(keep_string(v, s, string_facts[i].name, string_at(v, string_facts[i].offset), err));
@@ -95,7 +158,8 @@ static rs_status read_facts(rs_report_view *v, rs_store *s, rs_error *err)
     for (size_t i = 0; i < sizeof int_facts / sizeof *int_facts; i++) {
         double x = rs_store_get_real(s, "/", int_facts[i].name, NAN);
         if (int_facts[i].required && !(x >= 1.0))
-            return rs_fail(err, RS_E_FORMAT, "%s: attribute '%s' is missing or not positive: not a whole run file", v->path, int_facts[i].name);
+            return rs_fail(err, RS_E_FORMAT, "%s: attribute '%s' is missing or not positive: not a whole run file",
+                           v->path, int_facts[i].name);
         *int_at(v, int_facts[i].offset) = x >= 0.0 && x < 9.0e18 ? (int64_t)x : -1;
     }
     RS_TRY(keep_json(s, "model_files", &v->model_files_root, err));
@@ -110,8 +174,7 @@ out:
 
 /* --- arrays --- */
 
-static rs_status push(rs_arrays *list, rs_array *a, rs_error *err)
-{
+static rs_status push(rs_arrays *list, rs_array *a, rs_error *err) {
     if (list->count == list->room) {
         size_t room = list->room == 0 ? 64 : 2 * list->room;
         void *block = list->items;
@@ -128,17 +191,15 @@ static rs_status push(rs_arrays *list, rs_array *a, rs_error *err)
 }
 
 /* A stored array is believed only where its first axis is the run's layers (or, for the loss, sequences). */
-static rs_status check_shape(const rs_report_view *v, const rs_array *a, rs_error *err)
-{
+static rs_status check_shape(const rs_report_view *v, const rs_array *a, rs_error *err) {
     bool by_layer = strcmp(a->name, "loss/token_nll") != 0;
     if (a->n_dims < 2 || (by_layer && a->dims[0] != v->n_layers))
-        return rs_fail(err, RS_E_FORMAT, "%s: dataset '%s': first of %d axes has %lld entries, expected %d layers", v->path, a->name, a->n_dims,
-                       (long long)(a->n_dims > 0 ? a->dims[0] : 0), v->n_layers);
+        return rs_fail(err, RS_E_FORMAT, "%s: dataset '%s': first of %d axes has %lld entries, expected %d layers",
+                       v->path, a->name, a->n_dims, (long long)(a->n_dims > 0 ? a->dims[0] : 0), v->n_layers);
     return RS_OK;
 }
 
-static rs_status read_array(rs_report_view *v, rs_store *s, const char *name, rs_error *err)
-{
+static rs_status read_array(rs_report_view *v, rs_store *s, const char *name, rs_error *err) {
     if (!rs_store_has(s, name)) return RS_OK;
     rs_array a = {0};
     rs_status st = rs_store_read(s, name, &a, err);
@@ -151,200 +212,20 @@ static rs_status read_array(rs_report_view *v, rs_store *s, const char *name, rs
     return push(&v->stored, &a, err);
 }
 
-/* --- layers and rotary tables --- */
-
-static const rs_json *layer_fact(const rs_report_view *v, int layer, const char *key)
-{
-    return rs_json_get(rs_json_at(v->layer_facts_root, (size_t)layer), key);
-}
-
-static int layer_int(const rs_report_view *v, int layer, const char *key, int otherwise, int most)
-{
-    int64_t x = rs_json_int(layer_fact(v, layer, key), otherwise);
-    return x >= 0 && x <= most ? (int)x : otherwise;
-}
-
-static rs_status layer_words(rs_report_view *v, int layer, const char *key, const char *otherwise, const char **out, rs_error *err)
-{
-    const char *s = rs_json_string(layer_fact(v, layer, key), NULL);
-    return rs_arena_strdup(v->arena, out, s != NULL ? s : otherwise, err);
-}
-
-typedef struct rope_arrays {
-    rs_array theta, lo, hi, region, factor;
-} rope_arrays;
-
-static void rope_arrays_deinit(rope_arrays *r)
-{
-    rs_array_deinit(&r->theta);
-    rs_array_deinit(&r->lo);
-    rs_array_deinit(&r->hi);
-    rs_array_deinit(&r->region);
-    rs_array_deinit(&r->factor);
-}
-
-static rs_status read_rope_array(const rs_report_view *v, rs_store *s, const char *name, const rs_array *like, rs_array *out, rs_error *err)
-{
-    if (!rs_store_has(s, name)) return rs_fail(err, RS_E_FORMAT, "%s: dataset '/%s' is missing: not a whole run file", v->path, name);
-    rs_status st = rs_store_read(s, name, out, err);
-    if (st != RS_OK) return st;
-    if (out->n_dims != 2 || (like != NULL && (out->dims[0] != like->dims[0] || out->dims[1] != like->dims[1])))
-        return rs_fail(err, RS_E_FORMAT, "%s: dataset '/%s' is not [layer, pair] like /rope/theta", v->path, name);
-    return RS_OK;
-}
-
-static rs_status read_rope_arrays(const rs_report_view *v, rs_store *s, rope_arrays *r, rs_error *err)
-{
-    rs_status st = RS_OK;
-    RS_TRY(read_rope_array(v, s, "rope/theta", NULL, &r->theta, err));
-    RS_TRY(read_rope_array(v, s, "rope/component_lo", &r->theta, &r->lo, err));
-    RS_TRY(read_rope_array(v, s, "rope/component_hi", &r->theta, &r->hi, err));
-    RS_TRY(read_rope_array(v, s, "rope/region", &r->theta, &r->region, err));
-    RS_TRY(read_rope_array(v, s, "rope/attention_factor", &r->theta, &r->factor, err));
-    /* Both axes become ints and loops; a run of more layers or pairs than any model has is a damaged file. */
-    if (r->theta.dims[0] < 1 || r->theta.dims[1] < 1 || r->theta.dims[0] > 100000 || r->theta.dims[1] > 100000)
-        st = rs_fail(err, RS_E_FORMAT, "%s: dataset '/rope/theta' has %lld layers and %lld pairs", v->path, (long long)r->theta.dims[0],
-                     (long long)r->theta.dims[1]);
-out:
-    return st;
-}
-
-static int to_int(double x) { return x >= -1.0 && x <= 1.0e9 ? (int)x : -1; }
-
-/* NaN and equal numbers are the same cell. */
-static bool same_row(const rs_array *a, int64_t i, int64_t j)
-{
-    for (int64_t p = 0; p < a->dims[1]; p++) {
-        double x = a->data[i * a->dims[1] + p], y = a->data[j * a->dims[1] + p];
-        if (x < y || x > y || isnan(x) != isnan(y)) return false;
-    }
-    return true;
-}
-
-static bool same_rope(const rope_arrays *r, int64_t i, int64_t j)
-{
-    return same_row(&r->theta, i, j) && same_row(&r->lo, i, j) && same_row(&r->hi, i, j) && same_row(&r->factor, i, j);
-}
-
-/* Table entries of one rope from row `layer` of the stored arrays. */
-static rs_status fill_rope(rs_report_view *v, const rope_arrays *r, int layer, rs_view_rope *out, rs_error *err)
-{
-    rs_status st = RS_OK;
-    int64_t width = r->theta.dims[1];
-    const double *theta = r->theta.data + layer * width;
-    while (out->pairs < width && !isnan(theta[out->pairs])) out->pairs++;
-    double *th, *wave, *turns, *trained, *factor;
-    int *lo, *hi, *region;
-    size_t n = (size_t)out->pairs;
-    RS_TRY(RS_ARENA_NEW(v->arena, &th, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &wave, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &turns, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &trained, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &factor, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &lo, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &hi, n, err));
-    RS_TRY(RS_ARENA_NEW(v->arena, &region, n, err));
-    const double two_pi = 6.283185307179586;
-    for (int p = 0; p < out->pairs; p++) {
-        int64_t c = layer * width + p;
-        th[p] = theta[p];
-        wave[p] = theta[p] > 0.0 ? two_pi / theta[p] : NAN;
-        turns[p] = theta[p] * (double)v->context / two_pi;
-        trained[p] = v->trained_context > 0 ? theta[p] * (double)v->trained_context / two_pi : NAN;
-        factor[p] = r->factor.data[c];
-        lo[p] = to_int(r->lo.data[c]);
-        hi[p] = to_int(r->hi.data[c]);
-        region[p] = to_int(r->region.data[c]);
-        out->rotated += theta[p] > 0.0;
-    }
-    out->theta = th, out->wavelength = wave, out->turns = turns, out->turns_trained = trained, out->factor = factor;
-    out->lo = lo, out->hi = hi, out->region = region;
-    RS_TRY(layer_words(v, layer, "words", v->rope_words, &out->words, err));
-    RS_TRY(layer_words(v, layer, "kind", "", &out->kind, err));
-    RS_TRY(layer_words(v, layer, "source", "", &out->source, err));
-    out->base = rs_json_real(layer_fact(v, layer, "base"), NAN);
-out:
-    return st;
-}
-
-/* Groups equal layers into ropes and lists the layers of each. */
-static rs_status group_ropes(rs_report_view *v, const rope_arrays *r, rs_error *err)
-{
-    rs_status st = RS_OK;
-    RS_TRY(RS_ARENA_NEW(v->arena, &v->ropes, (size_t)v->n_layers, err));
-    int *first; /* [n_layers] layer that stands for rope i */
-    RS_TRY(RS_ARENA_NEW(v->arena, &first, (size_t)v->n_layers, err));
-    for (int l = 0; l < v->n_layers; l++) {
-        int k = 0;
-        while (k < v->n_ropes && !same_rope(r, first[k], l)) k++;
-        if (k == v->n_ropes) {
-            first[v->n_ropes++] = l;
-            RS_TRY(fill_rope(v, r, l, &v->ropes[k], err));
-            v->rotates = v->rotates || v->ropes[k].rotated > 0;
-        }
-        v->layers[l].rope = k;
-        v->ropes[k].n_layers++;
-    }
-    for (int k = 0; k < v->n_ropes; k++) {
-        int *layers, n = 0;
-        RS_TRY(RS_ARENA_NEW(v->arena, &layers, (size_t)v->ropes[k].n_layers, err));
-        for (int l = 0; l < v->n_layers; l++)
-            if (v->layers[l].rope == k) layers[n++] = l;
-        v->ropes[k].layers = layers;
-    }
-out:
-    return st;
-}
-
-static int attribute_int(rs_store *s, const char *name, int otherwise)
-{
-    double x = rs_store_get_real(s, "/", name, (double)otherwise);
-    return x >= 1.0 && x <= 1.0e6 ? (int)x : otherwise;
-}
-
-static rs_status read_layers(rs_report_view *v, rs_store *s, rs_error *err)
-{
-    rs_status st = RS_OK;
-    rope_arrays r = {0};
-    RS_TRY(read_rope_arrays(v, s, &r, err));
-    v->n_layers = (int)r.theta.dims[0];
-    RS_TRY(RS_ARENA_NEW(v->arena, &v->layers, (size_t)v->n_layers, err));
-    RS_TRY(group_ropes(v, &r, err));
-    int heads = attribute_int(s, "heads", 1), kv_heads = attribute_int(s, "kv_heads", heads);
-    for (int l = 0; l < v->n_layers; l++) {
-        rs_view_layer *y = &v->layers[l];
-        y->pairs = v->ropes[y->rope].pairs;
-        y->heads = layer_int(v, l, "heads", heads, 1000000);
-        y->kv_heads = layer_int(v, l, "kv_heads", kv_heads, y->heads);
-        y->head_dim = layer_int(v, l, "head_dim", 2 * y->pairs, 1000000);
-        y->window = layer_int(v, l, "window", 0, 1000000000);
-        if (y->kv_heads < 1) y->kv_heads = 1;
-        if (y->heads > v->n_heads) v->n_heads = y->heads;
-        if (y->kv_heads > v->n_kv_heads) v->n_kv_heads = y->kv_heads;
-        if (y->pairs > v->n_pairs) v->n_pairs = y->pairs;
-        v->n_head_rows += y->heads;
-        if (v->ropes[y->rope].n_layers > v->ropes[v->main_rope].n_layers) v->main_rope = y->rope;
-    }
-out:
-    rope_arrays_deinit(&r);
-    return st;
-}
-
 /* --- the view --- */
 
-static rs_status read_run(rs_report_view *v, rs_store *s, rs_error *err)
-{
+static rs_status read_run(rs_report_view *v, rs_store *s, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(read_facts(v, s, err));
-    RS_TRY(read_layers(v, s, err));
-    for (size_t i = 0; i < sizeof stored_names / sizeof *stored_names; i++) RS_TRY(read_array(v, s, stored_names[i], err));
+    RS_TRY(rs_view_read_layers(v, s, err));
+    for (size_t i = 0; i < sizeof stored_names / sizeof *stored_names; i++)
+        RS_TRY(read_array(v, s, stored_names[i], err));
     RS_TRY(rs_view_read_distance(v, s, err));
 out:
     return st;
 }
 
-rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err)
-{
+rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_report_view *v = NULL;
     rs_store *s = NULL;
@@ -365,8 +246,7 @@ out:
     return st;
 }
 
-void rs_report_view_close(rs_report_view *v)
-{
+void rs_report_view_close(rs_report_view *v) {
     if (v == NULL) return;
     rs_arrays_deinit(&v->stored);
     rs_arrays_deinit(&v->derived);
@@ -377,14 +257,12 @@ void rs_report_view_close(rs_report_view *v)
     rs_free(v);
 }
 
-const rs_array *rs_view_array(const rs_report_view *v, const char *name)
-{
+const rs_array *rs_view_array(const rs_report_view *v, const char *name) {
     const rs_array *a = rs_arrays_find(&v->stored, name);
     return a != NULL ? a : rs_arrays_find(&v->derived, name);
 }
 
-double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k)
-{
+double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k) {
     int64_t at[3] = {i, j, k}, offset = 0;
     if (a == NULL || a->data == NULL) return NAN;
     for (int d = 0; d < a->n_dims; d++) {
@@ -395,8 +273,7 @@ double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k)
     return a->data[offset];
 }
 
-const char *rs_view_finding_text(const rs_report_view *v, const char *key)
-{
+const char *rs_view_finding_text(const rs_report_view *v, const char *key) {
     for (int i = 0; i < v->n_findings; i++)
         if (strcmp(v->findings[i].key, key) == 0) return v->findings[i].text;
     return NULL;

@@ -1,6 +1,7 @@
-/* reports/view.h: a run, ready to be shown. The view is the only place where numbers are derived for showing: the formats print
- * what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree.
- * Knows data/store.h, no format. Written by view.c (reading), view_derive.c (numbers), view_words.c (sentences); read by render_*.c. */
+/* reports/view.h: a run, ready to be shown. The view is the only place where numbers are derived for showing: the
+ * formats print what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree. Knows
+ * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c (reading), view_derive.c (numbers),
+ * view_words.c (sentences); read by render_*.c. */
 #ifndef RS_REPORTS_VIEW_H
 #define RS_REPORTS_VIEW_H
 
@@ -12,9 +13,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a head mostly does. The rules (measure, threshold, order) are rs_head_kinds in measures.c; the first that fits wins. */
+/* What a head mostly does. The rules (measure, threshold, order) are rs_head_kinds in measures.c; the first that fits
+ * wins. */
 typedef enum rs_head_kind {
-    RS_HEAD_PREVIOUS, RS_HEAD_DIAGONAL, RS_HEAD_INDUCTION, RS_HEAD_FIRST, RS_HEAD_LOCAL, RS_HEAD_DIFFUSE, RS_HEAD_MIXED, RS_HEAD_KINDS
+    RS_HEAD_PREVIOUS,
+    RS_HEAD_DIAGONAL,
+    RS_HEAD_INDUCTION,
+    RS_HEAD_FIRST,
+    RS_HEAD_LOCAL,
+    RS_HEAD_DIFFUSE,
+    RS_HEAD_MIXED,
+    RS_HEAD_KINDS
 } rs_head_kind;
 
 typedef struct rs_view_layer {
@@ -23,24 +32,26 @@ typedef struct rs_view_layer {
     int rope;                             /* index into ropes */
 } rs_view_layer;
 
-/* One distinct rotary table and the layers that use it. Arrays have one entry per pair, fastest first, unrotated ones last. */
+/* One distinct rotary table and the layers that use it. Arrays have one entry per pair, fastest first, unrotated ones
+ * last. */
 typedef struct rs_view_rope {
     const char *words, *kind, *source; /* words: "full RoPE, 32 pairs, base 100,000" */
     double base;                       /* 0 when nothing rotates */
     int pairs, rotated, n_layers;
-    const int *layers;                 /* [n_layers] */
-    const double *theta;               /* [pairs] rad/token; 0 = not rotated */
-    const double *wavelength;          /* [pairs] tokens; NaN = not rotated */
-    const double *turns;               /* [pairs] over the analysed context */
-    const double *turns_trained;       /* [pairs] over the trained context; NaN when that is unknown */
-    const double *factor;              /* [pairs] attention factor */
-    const int *lo, *hi, *region;       /* [pairs] components in Hugging Face order; region as in the store */
+    const int *layers;           /* [n_layers] */
+    const double *theta;         /* [pairs] rad/token; 0 = not rotated */
+    const double *wavelength;    /* [pairs] tokens; NaN = not rotated */
+    const double *turns;         /* [pairs] over the analysed context */
+    const double *turns_trained; /* [pairs] over the trained context; NaN when that is unknown */
+    const double *factor;        /* [pairs] attention factor */
+    const int *lo, *hi, *region; /* [pairs] components in Hugging Face order; region as in the store */
 } rs_view_rope;
 
 /* One query head. NaN = not measured; pairs -1. */
 typedef struct rs_view_head {
     int layer, head, kv_head;
-    double previous, first, diagonal, induction, duplicate, entropy, effective, mean_distance, local, toeplitz, split_half;
+    double previous, first, diagonal, induction, duplicate, entropy, effective, mean_distance, local, toeplitz,
+        split_half;
     double norm_split_half, fit_zero, fit_unrotate, logit_variance;
     int top_pair_q, top_pair_k;
     rs_head_kind kind; /* RS_HEAD_KINDS when attention was not measured */
@@ -53,19 +64,21 @@ typedef struct rs_view_finding {
 
 enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 8, RS_VIEW_BANDS = 8 };
 
-/* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured. */
+/* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured.
+ */
 typedef struct rs_view_band {
-    int first, last;          /* pairs, inclusive */
-    double longest, shortest; /* wavelengths in tokens; NaN = not rotated */
-    double q_share, k_share, v_share;      /* sums over the band of the mean share; 1 over all bands */
-    double zero_cost, unrotate_cost;       /* median over heads, layers and the band's pairs */
+    int first, last;                  /* pairs, inclusive */
+    double longest, shortest;         /* wavelengths in tokens; NaN = not rotated */
+    double q_share, k_share, v_share; /* sums over the band of the mean share; 1 over all bands */
+    double zero_cost, unrotate_cost;  /* median over heads, layers and the band's pairs */
 } rs_view_band;
 
 typedef struct rs_report_view {
     rs_arena *arena;
     const char *path, *program;
     /* facts of the run, "" or -1 or NaN when the file has none */
-    const char *tool, *tool_version, *command_line, *created, *model_name, *model_path, *model_container, *family, *rope_words;
+    const char *tool, *tool_version, *command_line, *created, *model_name, *model_path, *model_container, *family,
+        *rope_words;
     const char *ids_sha256, *tokenizer, *bos, *perplexity_definition, *device, *probes, *schema_version, *seed;
     const char *warnings; /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
@@ -78,8 +91,8 @@ typedef struct rs_report_view {
     rs_view_layer *layers; /* [n_layers] */
     rs_view_rope *ropes;   /* [n_ropes] in order of first layer */
     int n_ropes;
-    bool rotates;          /* some pair of some layer does */
-    rs_view_head *heads;   /* [n_head_rows] by layer, then head; padded heads are not in it */
+    bool rotates;        /* some pair of some layer does */
+    rs_view_head *heads; /* [n_head_rows] by layer, then head; padded heads are not in it */
     /* numbers: as stored under the store's names, and derived (view_derive.c lists them) */
     rs_arrays stored, derived;
     /* words */
@@ -90,8 +103,8 @@ typedef struct rs_report_view {
     int n_bands, main_rope;
 } rs_report_view;
 
-/* Reads the run file and derives everything. Fails: what rs_store_open fails with; RS_E_FORMAT when the RoPE table or the
- * attributes that every run has are missing (named). Free with rs_report_view_close. */
+/* Reads the run file and derives everything. Fails: what rs_store_open fails with; RS_E_FORMAT when the RoPE table or
+ * the attributes that every run has are missing (named). Free with rs_report_view_close. */
 rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err);
 void rs_report_view_close(rs_report_view *v); /* NULL is fine */
 

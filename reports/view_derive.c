@@ -1,12 +1,12 @@
 /* Derived arrays, all in v->derived:
  *   heads/two_norm_share [layer, head, pair]   two_norm / its sum over pairs
  *   map/<quantity> [layer, pair]               mean over heads of each quantity of rs_map_quantities
- *   by_frequency/<quantity> [rope, statistic, pair]  mean, median, 10th and 90th percentile over heads of the layers of a rope
- *   head_kinds/count [layer, head_kind]        heads of each kind
- *   loss/by_position [bucket, field]           first and last position, mean, standard error over sequences, tokens
- *   rope/cache_bytes [rope, cache_context]     2 * context * rotated components * 4; axis/cache_context [cache_context]
- *   reliability/sampled_over_closed [layer, cost]    geometric mean over heads and pairs of sampled / closed form; zeroing, un-rotating
- * and v->heads, v->bands, v->head_kind_count. */
+ *   by_frequency/<quantity> [rope, statistic, pair]  mean, median, 10th and 90th percentile over heads of the layers of
+ * a rope head_kinds/count [layer, head_kind]        heads of each kind loss/by_position [bucket, field]           first
+ * and last position, mean, standard error over sequences, tokens rope/cache_bytes [rope, cache_context]     2 * context
+ * * rotated components * 4; axis/cache_context [cache_context] reliability/sampled_over_closed [layer, cost] geometric
+ * mean over heads and pairs of sampled / closed form; zeroing, un-rotating and v->heads, v->bands, v->head_kind_count.
+ */
 #include "analyzer/base/alloc.h"
 #include "reports/measures.h"
 #include "reports/view.h"
@@ -23,31 +23,26 @@ typedef struct sample {
     int64_t n, room;
 } sample;
 
-static rs_status sample_reserve(sample *s, int64_t room, rs_error *err)
-{
+static rs_status sample_reserve(sample *s, int64_t room, rs_error *err) {
     s->room = room;
     return RS_NEW(&s->x, (size_t)room, err);
 }
 
-static void sample_add(sample *s, double x)
-{
+static void sample_add(sample *s, double x) {
     if (isfinite(x) && s->n < s->room) s->x[s->n++] = x;
 }
 
-static int ascending(const void *a, const void *b)
-{
+static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static void sample_sort(sample *s)
-{
+static void sample_sort(sample *s) {
     if (s->n > 1) qsort(s->x, (size_t)s->n, sizeof *s->x, ascending);
 }
 
 /* Linear interpolation between order statistics (numpy's default); the sample is sorted. */
-static double quantile(const sample *s, double q)
-{
+static double quantile(const sample *s, double q) {
     if (s->n == 0) return NAN;
     double at = q * (double)(s->n - 1);
     int64_t i = (int64_t)at;
@@ -55,8 +50,7 @@ static double quantile(const sample *s, double q)
     return s->x[i] + (at - (double)i) * (s->x[i + 1] - s->x[i]);
 }
 
-static double mean_of(const sample *s)
-{
+static double mean_of(const sample *s) {
     double sum = 0.0;
     for (int64_t i = 0; i < s->n; i++) sum += s->x[i];
     return s->n > 0 ? sum / (double)s->n : NAN;
@@ -67,8 +61,7 @@ static double mean_of(const sample *s)
 static int kv_of(const rs_view_layer *y, int head) { return (int)((int64_t)head * y->kv_heads / y->heads); }
 
 /* Attention within 16 tokens over what is not on the sink; classes of distance_mass: sink, self, 1, 2-16, ... */
-static double local_share(const rs_report_view *v, int layer, int head)
-{
+static double local_share(const rs_report_view *v, int layer, int head) {
     const rs_array *a = rs_view_array(v, "attention_pattern/distance_mass");
     if (a == NULL || a->n_dims != 3 || a->dims[2] < 4 || head >= a->dims[1]) return NAN;
     double rest = 0.0, near = 0.0;
@@ -81,8 +74,7 @@ static double local_share(const rs_report_view *v, int layer, int head)
     return rest > 0.0 ? near / rest : NAN;
 }
 
-static rs_head_kind kind_of(const rs_report_view *v, const rs_view_head *h)
-{
+static rs_head_kind kind_of(const rs_report_view *v, const rs_view_head *h) {
     if (isnan(h->entropy)) return RS_HEAD_KINDS;
     for (int k = 0; k < RS_HEAD_MIXED; k++) {
         const rs_head_rule *r = &rs_head_rules[k];
@@ -99,32 +91,39 @@ typedef struct head_field {
 } head_field;
 #define HEAD(field) offsetof(rs_view_head, field)
 static const head_field head_fields[] = {
-    {"attention_pattern/previous", HEAD(previous), false}, {"attention_pattern/first", HEAD(first), false},
-    {"attention_pattern/diagonal", HEAD(diagonal), false}, {"attention_pattern/induction", HEAD(induction), false},
-    {"attention_pattern/duplicate", HEAD(duplicate), false}, {"attention_pattern/entropy", HEAD(entropy), false},
-    {"attention_pattern/effective_context", HEAD(effective), false}, {"attention_pattern/mean_distance", HEAD(mean_distance), false},
-    {"attention_pattern/toeplitz_share", HEAD(toeplitz), false}, {"attention_pattern/split_half", HEAD(split_half), false},
-    {"frequency_norm/q_split_half", HEAD(norm_split_half), false}, {"moments/fit_zero", HEAD(fit_zero), false},
-    {"moments/fit_unrotate", HEAD(fit_unrotate), false}, {"moments/logit_variance", HEAD(logit_variance), false},
+    {"attention_pattern/previous", HEAD(previous), false},
+    {"attention_pattern/first", HEAD(first), false},
+    {"attention_pattern/diagonal", HEAD(diagonal), false},
+    {"attention_pattern/induction", HEAD(induction), false},
+    {"attention_pattern/duplicate", HEAD(duplicate), false},
+    {"attention_pattern/entropy", HEAD(entropy), false},
+    {"attention_pattern/effective_context", HEAD(effective), false},
+    {"attention_pattern/mean_distance", HEAD(mean_distance), false},
+    {"attention_pattern/toeplitz_share", HEAD(toeplitz), false},
+    {"attention_pattern/split_half", HEAD(split_half), false},
+    {"frequency_norm/q_split_half", HEAD(norm_split_half), false},
+    {"moments/fit_zero", HEAD(fit_zero), false},
+    {"moments/fit_unrotate", HEAD(fit_unrotate), false},
+    {"moments/logit_variance", HEAD(logit_variance), false},
 };
 
-static int pair_of(const rs_array *a, int layer, int head)
-{
+static int pair_of(const rs_array *a, int layer, int head) {
     double x = rs_view_cell(a, layer, head, 0);
     return a != NULL && x >= 0.0 && x < 1.0e6 ? (int)x : -1;
 }
 
-static rs_status derive_heads(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_heads(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(RS_ARENA_NEW(v->arena, &v->heads, (size_t)v->n_head_rows, err));
-    const rs_array *top_q = rs_view_array(v, "frequency_norm/q_top_pair"), *top_k = rs_view_array(v, "frequency_norm/k_top_pair");
+    const rs_array *top_q = rs_view_array(v, "frequency_norm/q_top_pair"),
+                   *top_k = rs_view_array(v, "frequency_norm/k_top_pair");
     rs_view_head *h = v->heads;
     for (int l = 0; l < v->n_layers; l++) {
         for (int i = 0; i < v->layers[l].heads; i++, h++) {
             h->layer = l, h->head = i, h->kv_head = kv_of(&v->layers[l], i);
             for (size_t f = 0; f < sizeof head_fields / sizeof *head_fields; f++)
-                *(double *)(void *)((char *)h + head_fields[f].offset) = rs_view_cell(rs_view_array(v, head_fields[f].dataset), l, i, 0);
+                *(double *)(void *)((char *)h + head_fields[f].offset) =
+                    rs_view_cell(rs_view_array(v, head_fields[f].dataset), l, i, 0);
             h->local = local_share(v, l, i);
             h->top_pair_q = pair_of(top_q, l, i);
             h->top_pair_k = pair_of(top_k, l, h->kv_head);
@@ -136,12 +135,11 @@ out:
     return st;
 }
 
-static rs_status derive_kind_counts(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_kind_counts(rs_report_view *v, rs_error *err) {
     rs_array *a = NULL;
     if (rs_view_array(v, "attention_pattern/entropy") == NULL) return RS_OK;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, "head_kinds/count", RS_F64, "heads", "heads of each kind", 2, "layer",
-                                 (int64_t)v->n_layers, "head_kind", (int64_t)RS_HEAD_KINDS);
+    rs_status st = rs_arrays_add(&v->derived, &a, err, "head_kinds/count", RS_F64, "heads", "heads of each kind", 2,
+                                 "layer", (int64_t)v->n_layers, "head_kind", (int64_t)RS_HEAD_KINDS);
     if (st != RS_OK) return st;
     memset(a->data, 0, (size_t)rs_array_size(a) * sizeof *a->data);
     for (int64_t i = 0; i < v->n_head_rows; i++)
@@ -151,31 +149,32 @@ static rs_status derive_kind_counts(rs_report_view *v, rs_error *err)
 
 /* --- layer x pair --- */
 
-static rs_status derive_two_norm_share(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_two_norm_share(rs_report_view *v, rs_error *err) {
     const rs_array *two = rs_view_array(v, "frequency_norm/two_norm");
     rs_array *a = NULL;
     if (two == NULL || two->n_dims != 3) return RS_OK;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, "heads/two_norm_share", RS_F32, "1", "E|q_i| E|k_i| over its sum over pairs", 3, "layer",
-                                 two->dims[0], "head", two->dims[1], "pair", two->dims[2]);
+    rs_status st = rs_arrays_add(&v->derived, &a, err, "heads/two_norm_share", RS_F32, "1",
+                                 "E|q_i| E|k_i| over its sum over pairs", 3, "layer", two->dims[0], "head",
+                                 two->dims[1], "pair", two->dims[2]);
     if (st != RS_OK) return st;
     int64_t pairs = two->dims[2];
     for (int64_t row = 0; row < two->dims[0] * two->dims[1]; row++) {
         double sum = 0.0;
-        for (int64_t p = 0; p < pairs; p++) sum += isfinite(two->data[row * pairs + p]) ? two->data[row * pairs + p] : 0.0;
+        for (int64_t p = 0; p < pairs; p++)
+            sum += isfinite(two->data[row * pairs + p]) ? two->data[row * pairs + p] : 0.0;
         for (int64_t p = 0; p < pairs && sum > 0.0; p++) a->data[row * pairs + p] = two->data[row * pairs + p] / sum;
     }
     return RS_OK;
 }
 
-static rs_status derive_map(rs_report_view *v, const rs_map_quantity *q, rs_error *err)
-{
+static rs_status derive_map(rs_report_view *v, const rs_map_quantity *q, rs_error *err) {
     char name[RS_NAME_BYTES];
     const rs_array *x = rs_view_array(v, q->dataset);
     rs_array *a = NULL;
     if (x == NULL || x->n_dims != 3 || (q->needs_rotation && !v->rotates)) return RS_OK;
     snprintf(name, sizeof name, "map/%s", q->key);
-    rs_status st = rs_arrays_add(&v->derived, &a, err, name, RS_F32, "1", "mean over heads", 2, "layer", x->dims[0], "pair", x->dims[2]);
+    rs_status st = rs_arrays_add(&v->derived, &a, err, name, RS_F32, "1", "mean over heads", 2, "layer", x->dims[0],
+                                 "pair", x->dims[2]);
     if (st != RS_OK) return st;
     x = rs_view_array(v, q->dataset); /* adding may have moved the list it came from */
     for (int64_t l = 0; l < x->dims[0]; l++) {
@@ -192,8 +191,7 @@ static rs_status derive_map(rs_report_view *v, const rs_map_quantity *q, rs_erro
 }
 
 /* Cells of pairs first..last of all heads in the layers of a rope, sorted. */
-static void gather(const rs_report_view *v, const rs_array *x, int rope, int first, int last, sample *s)
-{
+static void gather(const rs_report_view *v, const rs_array *x, int rope, int first, int last, sample *s) {
     s->n = 0;
     for (int i = 0; i < v->ropes[rope].n_layers; i++)
         for (int64_t h = 0; h < x->dims[1]; h++)
@@ -201,8 +199,7 @@ static void gather(const rs_report_view *v, const rs_array *x, int rope, int fir
     sample_sort(s);
 }
 
-static rs_status derive_by_frequency(rs_report_view *v, const rs_map_quantity *q, rs_error *err)
-{
+static rs_status derive_by_frequency(rs_report_view *v, const rs_map_quantity *q, rs_error *err) {
     char name[RS_NAME_BYTES];
     rs_status st = RS_OK;
     sample s = {0};
@@ -210,8 +207,9 @@ static rs_status derive_by_frequency(rs_report_view *v, const rs_map_quantity *q
     rs_array *a = NULL;
     if (x == NULL || x->n_dims != 3 || (q->needs_rotation && !v->rotates)) return RS_OK;
     snprintf(name, sizeof name, "by_frequency/%s", q->key);
-    RS_TRY(rs_arrays_add(&v->derived, &a, err, name, RS_F64, "1", "mean, median, 10th and 90th percentile over heads and layers", 3, "rope",
-                         (int64_t)v->n_ropes, "statistic", (int64_t)4, "pair", x->dims[2]));
+    RS_TRY(rs_arrays_add(&v->derived, &a, err, name, RS_F64, "1",
+                         "mean, median, 10th and 90th percentile over heads and layers", 3, "rope", (int64_t)v->n_ropes,
+                         "statistic", (int64_t)4, "pair", x->dims[2]));
     x = rs_view_array(v, q->dataset); /* adding may have moved the list it came from */
     RS_TRY(sample_reserve(&s, x->dims[0] * x->dims[1], err));
     for (int r = 0; r < v->n_ropes; r++) {
@@ -231,28 +229,26 @@ out:
 
 /* --- bands of neighbouring pairs of the main rope --- */
 
-static double band_share(const rs_report_view *v, const char *quantity, int first, int last)
-{
+static double band_share(const rs_report_view *v, const char *quantity, int first, int last) {
     const rs_array *a = rs_view_array(v, quantity);
     double sum = 0.0;
     for (int p = first; p <= last; p++) sum += rs_view_cell(a, v->main_rope, 0, p);
     return sum;
 }
 
-static double band_median(const rs_report_view *v, const char *dataset, int first, int last, sample *s)
-{
+static double band_median(const rs_report_view *v, const char *dataset, int first, int last, sample *s) {
     const rs_array *a = rs_view_array(v, dataset);
     if (a == NULL || a->n_dims != 3) return NAN;
     gather(v, a, v->main_rope, first, last, s);
     return quantile(s, 0.5);
 }
 
-static rs_status derive_bands(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_bands(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     sample s = {0};
     const rs_view_rope *r = &v->ropes[v->main_rope];
-    int resting = r->pairs > r->rotated, cut = r->rotated < RS_VIEW_BANDS - resting ? r->rotated : RS_VIEW_BANDS - resting;
+    int resting = r->pairs > r->rotated,
+        cut = r->rotated < RS_VIEW_BANDS - resting ? r->rotated : RS_VIEW_BANDS - resting;
     RS_TRY(sample_reserve(&s, (int64_t)v->n_layers * v->n_heads * v->n_pairs, err));
     for (int i = 0; i < cut + resting; i++) {
         rs_view_band *b = &v->bands[v->n_bands++];
@@ -273,9 +269,9 @@ out:
 
 /* --- loss by position --- */
 
-/* Mean and standard error over sequences of the buckets [first, last]; out: first, last, mean, standard error, tokens. */
-static void loss_bucket(const rs_array *nll, int64_t first, int64_t last, double *out)
-{
+/* Mean and standard error over sequences of the buckets [first, last]; out: first, last, mean, standard error, tokens.
+ */
+static void loss_bucket(const rs_array *nll, int64_t first, int64_t last, double *out) {
     double sum = 0.0, n = 0.0, sum_seq = 0.0, sq_seq = 0.0, n_seq = 0.0;
     for (int64_t s = 0; s < nll->dims[0]; s++) {
         double part = 0.0, count = 0.0;
@@ -295,23 +291,22 @@ static void loss_bucket(const rs_array *nll, int64_t first, int64_t last, double
 }
 
 /* Buckets 1, 2, 3, 4-5, 6-7, 8-11, ...: two to the octave. */
-static int64_t bucket_end(int64_t first)
-{
+static int64_t bucket_end(int64_t first) {
     int64_t octave = 1;
     while (octave * 2 <= first) octave *= 2;
     int64_t middle = octave + octave / 2;
     return (first < middle ? middle : 2 * octave) - 1;
 }
 
-static rs_status derive_loss(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_loss(rs_report_view *v, rs_error *err) {
     const rs_array *nll = rs_view_array(v, "loss/token_nll");
     rs_array *a = NULL;
     if (nll == NULL || nll->n_dims != 2 || nll->dims[1] < 2) return RS_OK;
     int64_t positions = nll->dims[1], n = 0;
     for (int64_t t = 1; t < positions; t = bucket_end(t) + 1) n++;
     rs_status st = rs_arrays_add(&v->derived, &a, err, "loss/by_position", RS_F64, "nats",
-                                 "first and last position, mean, standard error over sequences, tokens", 2, "loss_bucket", n, "field", (int64_t)5);
+                                 "first and last position, mean, standard error over sequences, tokens", 2,
+                                 "loss_bucket", n, "field", (int64_t)5);
     if (st != RS_OK) return st;
     int64_t i = 0;
     for (int64_t t = 1; t < positions; t = bucket_end(t) + 1, i++) {
@@ -323,8 +318,7 @@ static rs_status derive_loss(rs_report_view *v, rs_error *err)
 
 /* --- closed form against sampled --- */
 
-static double log_ratio(const rs_array *closed, const rs_array *sampled, int64_t layer)
-{
+static double log_ratio(const rs_array *closed, const rs_array *sampled, int64_t layer) {
     int64_t cells = closed->dims[1] * closed->dims[2];
     double sum = 0.0, n = 0.0;
     for (int64_t i = layer * cells; i < (layer + 1) * cells; i++) {
@@ -334,18 +328,18 @@ static double log_ratio(const rs_array *closed, const rs_array *sampled, int64_t
     return n > 0.0 ? exp(sum / n) : NAN;
 }
 
-static rs_status derive_ratio(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_ratio(rs_report_view *v, rs_error *err) {
     static const char *const names[2][2] = {{"moments/zero_cost", "moments/zero_cost_sampled"},
                                             {"moments/unrotate_cost", "moments/unrotate_cost_sampled"}};
     rs_array *a = NULL;
     if (rs_view_array(v, names[0][1]) == NULL && rs_view_array(v, names[1][1]) == NULL) return RS_OK;
     rs_status st = rs_arrays_add(&v->derived, &a, err, "reliability/sampled_over_closed", RS_F64, "1",
-                                 "geometric mean over heads and pairs of sampled / closed form; zeroing, un-rotating", 2, "layer",
-                                 (int64_t)v->n_layers, "cost", (int64_t)2);
+                                 "geometric mean over heads and pairs of sampled / closed form; zeroing, un-rotating",
+                                 2, "layer", (int64_t)v->n_layers, "cost", (int64_t)2);
     for (int c = 0; st == RS_OK && c < 2; c++) {
         const rs_array *closed = rs_view_array(v, names[c][0]), *sampled = rs_view_array(v, names[c][1]);
-        if (closed == NULL || sampled == NULL || closed->n_dims != 3 || rs_array_size(closed) != rs_array_size(sampled)) continue;
+        if (closed == NULL || sampled == NULL || closed->n_dims != 3 || rs_array_size(closed) != rs_array_size(sampled))
+            continue;
         for (int64_t l = 0; l < v->n_layers; l++) a->data[2 * l + c] = log_ratio(closed, sampled, l);
     }
     return st;
@@ -353,25 +347,24 @@ static rs_status derive_ratio(rs_report_view *v, rs_error *err)
 
 /* --- cache bytes --- */
 
-static rs_status derive_cache(rs_report_view *v, rs_error *err)
-{
+static rs_status derive_cache(rs_report_view *v, rs_error *err) {
     static const double contexts[] = {2048.0, 8192.0, 32768.0, 131072.0, 1048576.0};
     enum { CONTEXTS = sizeof contexts / sizeof *contexts };
     rs_array *axis = NULL, *a = NULL;
     rs_status st = RS_OK;
-    RS_TRY(rs_arrays_add(&v->derived, &axis, err, "axis/cache_context", RS_F64, "tokens", "positions in the cache", 1, "cache_context",
-                         (int64_t)CONTEXTS));
-    memcpy(axis->data, contexts, sizeof contexts);
-    RS_TRY(rs_arrays_add(&v->derived, &a, err, "rope/cache_bytes", RS_F64, "bytes", "cos and sin tables, float32", 2, "rope", (int64_t)v->n_ropes,
+    RS_TRY(rs_arrays_add(&v->derived, &axis, err, "axis/cache_context", RS_F64, "tokens", "positions in the cache", 1,
                          "cache_context", (int64_t)CONTEXTS));
+    memcpy(axis->data, contexts, sizeof contexts);
+    RS_TRY(rs_arrays_add(&v->derived, &a, err, "rope/cache_bytes", RS_F64, "bytes", "cos and sin tables, float32", 2,
+                         "rope", (int64_t)v->n_ropes, "cache_context", (int64_t)CONTEXTS));
     for (int r = 0; r < v->n_ropes; r++)
-        for (int c = 0; c < CONTEXTS; c++) a->data[r * CONTEXTS + c] = 2.0 * contexts[c] * 2.0 * v->ropes[r].rotated * 4.0;
+        for (int c = 0; c < CONTEXTS; c++)
+            a->data[r * CONTEXTS + c] = 2.0 * contexts[c] * 2.0 * v->ropes[r].rotated * 4.0;
 out:
     return st;
 }
 
-rs_status rs_view_derive(rs_report_view *v, rs_error *err)
-{
+rs_status rs_view_derive(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(derive_heads(v, err));
     RS_TRY(derive_kind_counts(v, err));

@@ -13,8 +13,7 @@ typedef struct buckets {
 } buckets;
 
 /* Distances 0..most: singly to 16, then edges at 16 * 2^(i/4). */
-static void make_buckets(double most, buckets *b)
-{
+static void make_buckets(double most, buckets *b) {
     for (double d = 0.0; d <= most && d <= SINGLE; d += 1.0) {
         b->first[b->n] = b->last[b->n] = d;
         b->n++;
@@ -30,17 +29,16 @@ static void make_buckets(double most, buckets *b)
     }
 }
 
-static int bucket_of(const buckets *b, double d)
-{
+static int bucket_of(const buckets *b, double d) {
     for (int i = 0; i < b->n; i++)
         if (d >= b->first[i] && d <= b->last[i]) return i;
     return -1;
 }
 
-/* One layer [head, distance] -> means in out [head, bucket]. of[d] is the bucket of column d; a column stands for the distances up to the
- * next one and weighs as many. */
-static void reduce_layer(const rs_array *row, const int *of, const double *axis, int n_buckets, int64_t heads, double *out)
-{
+/* One layer [head, distance] -> means in out [head, bucket]. of[d] is the bucket of column d; a column stands for the
+ * distances up to the next one and weighs as many. */
+static void reduce_layer(const rs_array *row, const int *of, const double *axis, int n_buckets, int64_t heads,
+                         double *out) {
     int64_t columns = row->dims[row->n_dims - 1];
     for (int64_t h = 0; h < heads && h < row->dims[row->n_dims - 2]; h++) {
         double sum[MOST_BUCKETS] = {0}, count[MOST_BUCKETS] = {0};
@@ -56,14 +54,15 @@ static void reduce_layer(const rs_array *row, const int *of, const double *axis,
     }
 }
 
-static rs_status add_axis(rs_report_view *v, const buckets *b, rs_error *err)
-{
+static rs_status add_axis(rs_report_view *v, const buckets *b, rs_error *err) {
     rs_array *a = rs_arrays_find(&v->derived, "axis/distance_bucket");
     if (b->n < 1 || (a != NULL && a->dims[0] != b->n))
-        return rs_fail(err, RS_E_FORMAT, "%s: axis 'distance' is not one rising axis for all arrays that use it", v->path);
+        return rs_fail(err, RS_E_FORMAT, "%s: axis 'distance' is not one rising axis for all arrays that use it",
+                       v->path);
     if (a != NULL) return RS_OK;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, "axis/distance_bucket", RS_F64, "tokens", "first and last distance of each bucket", 2,
-                                 "distance_bucket", (int64_t)b->n, "end", (int64_t)2);
+    rs_status st =
+        rs_arrays_add(&v->derived, &a, err, "axis/distance_bucket", RS_F64, "tokens",
+                      "first and last distance of each bucket", 2, "distance_bucket", (int64_t)b->n, "end", (int64_t)2);
     if (st != RS_OK) return st;
     for (int i = 0; i < b->n; i++) {
         a->data[2 * i] = b->first[i];
@@ -73,8 +72,7 @@ static rs_status add_axis(rs_report_view *v, const buckets *b, rs_error *err)
 }
 
 /* Values of the distance axis, [n]; 0..n-1 when the file gives none that fit. */
-static rs_status read_axis(rs_store *s, int64_t n, double **out, rs_error *err)
-{
+static rs_status read_axis(rs_store *s, int64_t n, double **out, rs_error *err) {
     rs_array axis = {0};
     rs_status st = RS_NEW(out, (size_t)n, err);
     if (st != RS_OK) return st;
@@ -86,8 +84,8 @@ static rs_status read_axis(rs_store *s, int64_t n, double **out, rs_error *err)
     return st;
 }
 
-static rs_status reduce(rs_report_view *v, rs_store *s, const char *name, const char *derived, const char *unit, const char *what, rs_error *err)
-{
+static rs_status reduce(rs_report_view *v, rs_store *s, const char *name, const char *derived, const char *unit,
+                        const char *what, rs_error *err) {
     rs_status st = RS_OK;
     rs_array row = {0}, *out = NULL;
     double *axis = NULL;
@@ -108,8 +106,8 @@ static rs_status reduce(rs_report_view *v, rs_store *s, const char *name, const 
             RS_TRY(RS_NEW(&of, (size_t)columns, err));
             for (int64_t d = 0; d < columns; d++) of[d] = bucket_of(&b, axis[d]);
             RS_TRY(add_axis(v, &b, err));
-            RS_TRY(rs_arrays_add(&v->derived, &out, err, derived, RS_F32, unit, what, 3, "layer", (int64_t)v->n_layers, "head",
-                                 (int64_t)v->n_heads, "distance_bucket", (int64_t)b.n));
+            RS_TRY(rs_arrays_add(&v->derived, &out, err, derived, RS_F32, unit, what, 3, "layer", (int64_t)v->n_layers,
+                                 "head", (int64_t)v->n_heads, "distance_bucket", (int64_t)b.n));
         }
         reduce_layer(&row, of, axis, b.n, v->n_heads, out->data + (int64_t)l * v->n_heads * b.n);
         rs_array_deinit(&row);
@@ -122,12 +120,12 @@ out:
     return st;
 }
 
-rs_status rs_view_read_distance(rs_report_view *v, rs_store *s, rs_error *err)
-{
+rs_status rs_view_read_distance(rs_report_view *v, rs_store *s, rs_error *err) {
     rs_status st = RS_OK;
-    RS_TRY(reduce(v, s, "attention_pattern/profile", "heads/profile", "1", "mean attention at a distance, mean over the bucket", err));
-    RS_TRY(reduce(v, s, "moments/distance_curve", "heads/distance_curve", "1", "mean logit at a distance from the means alone, mean over the bucket",
-                  err));
+    RS_TRY(reduce(v, s, "attention_pattern/profile", "heads/profile", "1",
+                  "mean attention at a distance, mean over the bucket", err));
+    RS_TRY(reduce(v, s, "moments/distance_curve", "heads/distance_curve", "1",
+                  "mean logit at a distance from the means alone, mean over the bucket", err));
 out:
     return st;
 }

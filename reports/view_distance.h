@@ -1,5 +1,5 @@
-/* reports/view_distance.h: arrays over single distances, reduced to buckets while they are read (one layer at a time: at T = 8,192 the
- * profile of an 8B-shaped model alone is half a gigabyte). */
+/* reports/view_distance.h: arrays over single distances, reduced to buckets while they are read (one layer at a time:
+ * at T = 8,192 the profile of an 8B-shaped model alone is half a gigabyte). */
 #ifndef RS_REPORTS_VIEW_DISTANCE_H
 #define RS_REPORTS_VIEW_DISTANCE_H
 

@@ -51,10 +51,11 @@ static void *raw_block(size_t bytes, unsigned char **user) {
 #else
 /* calloc hands out fresh pages for large blocks without touching them; aligning by hand keeps that. */
 static void *raw_block(size_t bytes, unsigned char **user) {
-    unsigned char *raw = calloc(1, bytes + ALIGNMENT + sizeof(void *));
+    const size_t front = sizeof(void *); /* the block's address stands in front of what the caller gets */
+    unsigned char *raw = calloc(1, bytes + ALIGNMENT + front);
     if (!raw) return NULL;
-    size_t past = (size_t)((uintptr_t)(raw + sizeof(void *)) % ALIGNMENT);
-    *user = raw + sizeof(void *) + (past ? ALIGNMENT - past : 0);
+    size_t past = (size_t)((uintptr_t)(raw + front) % ALIGNMENT);
+    *user = raw + front + (past ? ALIGNMENT - past : 0);
     return raw;
 }
 #endif

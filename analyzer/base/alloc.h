@@ -12,7 +12,8 @@
 /* Zeroed memory for count objects of size bytes, 64-byte aligned; *out is NULL for count == 0 or on failure.
  * Fails: RS_E_NOMEM (the message gives the bytes asked for), also when count * size overflows. Free with rs_free. */
 rs_status rs_new(void **out, size_t count, size_t size, rs_error *err);
-/* Grows or shrinks a block made by rs_new; new bytes are zero. On failure the old block stays valid and *block is unchanged. */
+/* Grows or shrinks a block made by rs_new; new bytes are zero. On failure the old block stays valid and *block is
+ * unchanged. */
 rs_status rs_resize(void **block, size_t old_count, size_t new_count, size_t size, rs_error *err);
 /* Copy of a C string / of n bytes with a NUL behind them. */
 rs_status rs_strdup(char **out, const char *s, rs_error *err);

@@ -1,4 +1,5 @@
-/* base/file.h: reading by offset with every range checked, whole small files, and names for output that appears at once or not at all. */
+/* base/file.h: reading by offset with every range checked, whole small files, and names for output that appears at once
+ * or not at all. */
 #ifndef RS_BASE_FILE_H
 #define RS_BASE_FILE_H
 
@@ -32,7 +33,8 @@ const char *rs_path_base(const char *path); /* what stands behind the last '/' *
 /* Refuses an output that exists (unless force) or whose folder does not, or that is a folder: RS_E_EXISTS.
  * On success *temporary is "PATH.tmp.PID" in the same folder, to be written and then renamed; free with rs_free. */
 rs_status rs_output_prepare(const char *path, bool force, char **temporary, rs_error *err);
-/* fsync and rename temporary to path. Without force an existing path is an error (RS_E_EXISTS), the temporary is removed. */
+/* fsync and rename temporary to path. Without force an existing path is an error (RS_E_EXISTS), the temporary is
+ * removed. */
 rs_status rs_output_publish(const char *temporary, const char *path, bool force, rs_error *err);
 /* Writes n bytes to PATH as above, or to stdout for "-". Nothing is left behind on failure. */
 rs_status rs_output_write(const char *path, bool force, const void *bytes, size_t n, rs_error *err);

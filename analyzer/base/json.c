@@ -241,7 +241,8 @@ bool rs_json_bool(const rs_json *j, bool otherwise) {
 int64_t rs_json_int(const rs_json *j, int64_t otherwise) {
     if (rs_json_is(j, RS_JSON_INT)) return (int64_t)json_integer_value(node_of(j));
     double v = rs_json_real(j, (double)NAN);
-    bool fits = v >= -0x1p63 && v < 0x1p63; /* false for NaN */
+    const double limit = 9223372036854775808.0; /* 2^63 */
+    bool fits = v >= -limit && v < limit;       /* false for NaN */
     return fits && v >= floor(v) && v <= floor(v) ? (int64_t)v : otherwise;
 }
 

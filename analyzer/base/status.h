@@ -7,19 +7,19 @@
 #include <stdarg.h>
 
 /* name, value, exit code of the program (README, "Exit codes"), text */
-#define RS_STATUS_MAP(X)                                       \
-    X(OK, 0, 0, "ok")                                          \
-    X(E_NOMEM, 1, 1, "out of memory")                          \
-    X(E_IO, 2, 1, "input/output error")                        \
-    X(E_INTERNAL, 3, 1, "internal error")                      \
-    X(E_DEVICE, 4, 1, "device error")                          \
-    X(E_USAGE, 5, 2, "usage error")                            \
-    X(E_EXISTS, 6, 2, "output exists or has no folder")        \
-    X(E_UNSUPPORTED, 7, 3, "not supported")                    \
-    X(E_UNAVAILABLE, 8, 3, "not available here")               \
-    X(E_FORMAT, 9, 4, "malformed input")                       \
-    X(E_MISMATCH, 10, 4, "input contradicts itself")           \
-    X(E_NONFINITE, 11, 4, "not a finite number")               \
+#define RS_STATUS_MAP(X)                                                                                               \
+    X(OK, 0, 0, "ok")                                                                                                  \
+    X(E_NOMEM, 1, 1, "out of memory")                                                                                  \
+    X(E_IO, 2, 1, "input/output error")                                                                                \
+    X(E_INTERNAL, 3, 1, "internal error")                                                                              \
+    X(E_DEVICE, 4, 1, "device error")                                                                                  \
+    X(E_USAGE, 5, 2, "usage error")                                                                                    \
+    X(E_EXISTS, 6, 2, "output exists or has no folder")                                                                \
+    X(E_UNSUPPORTED, 7, 3, "not supported")                                                                            \
+    X(E_UNAVAILABLE, 8, 3, "not available here")                                                                       \
+    X(E_FORMAT, 9, 4, "malformed input")                                                                               \
+    X(E_MISMATCH, 10, 4, "input contradicts itself")                                                                   \
+    X(E_NONFINITE, 11, 4, "not a finite number")                                                                       \
     X(E_CANCELLED, 12, 130, "cancelled")
 
 typedef enum rs_status {
@@ -56,13 +56,13 @@ const char *rs_status_text(rs_status st);
 int rs_status_exit_code(rs_status st);
 
 /* For functions with one exit label `out:` and a local `rs_status st`. */
-#define RS_TRY(expr)                   \
-    do {                               \
-        rs_status rs_try_st = (expr);  \
-        if (rs_try_st != RS_OK) {      \
-            st = rs_try_st;            \
-            goto out;                  \
-        }                              \
+#define RS_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        rs_status rs_try_st = (expr);                                                                                  \
+        if (rs_try_st != RS_OK) {                                                                                      \
+            st = rs_try_st;                                                                                            \
+            goto out;                                                                                                  \
+        }                                                                                                              \
     } while (0)
 
 #endif

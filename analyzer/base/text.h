@@ -20,8 +20,8 @@ typedef struct rs_text {
 void rs_text_append(rs_text *t, const char *s);
 void rs_text_append_n(rs_text *t, const void *s, size_t n);
 void rs_text_printf(rs_text *t, const char *fmt, ...) RS_PRINTF(2, 3);
-/* s as a JSON string with its quotes: RFC 8259, and '<', '>', '&', U+2028/9 as \u escapes so that it may stand inside a <script>.
- * Bytes that are not UTF-8 become U+FFFD. */
+/* s as a JSON string with its quotes: RFC 8259, and '<', '>', '&', U+2028/9 as \u escapes so that it may stand inside a
+ * <script>. Bytes that are not UTF-8 become U+FFFD. */
 void rs_text_json_string(rs_text *t, const char *s, size_t n);
 /* s escaped for HTML text and double- or single-quoted attributes; bytes that are not UTF-8 become U+FFFD. */
 void rs_text_html(rs_text *t, const char *s, size_t n);

@@ -4,8 +4,7 @@
 
 enum { SIDE = 512, TRIES = 6 };
 
-rs_status rs_calibrate(const rs_backend *b, rs_device *d, double *flops_per_second, rs_error *err)
-{
+rs_status rs_calibrate(const rs_backend *b, rs_device *d, double *flops_per_second, rs_error *err) {
     rs_status st = RS_OK;
     rs_mem *m = NULL;
     const size_t bytes = sizeof(float) * SIDE * SIDE;
@@ -13,7 +12,9 @@ rs_status rs_calibrate(const rs_backend *b, rs_device *d, double *flops_per_seco
     RS_TRY(b->alloc(d, 3 * bytes, &m, err));
     RS_TRY(b->zero(d, m, 0, 3 * bytes, err));
     rs_op op = {.kind = RS_OP_MATMUL,
-                .u.matmul = {.x = rs_view_2d(m, 0, RS_F32, SIDE, SIDE), .w = rs_view_2d(m, bytes, RS_F32, SIDE, SIDE), .y = rs_view_2d(m, 2 * bytes, RS_F32, SIDE, SIDE)}};
+                .u.matmul = {.x = rs_view_2d(m, 0, RS_F32, SIDE, SIDE),
+                             .w = rs_view_2d(m, bytes, RS_F32, SIDE, SIDE),
+                             .y = rs_view_2d(m, 2 * bytes, RS_F32, SIDE, SIDE)}};
     for (int i = 0; i < TRIES; i++) {
         double begun = rs_clock_seconds();
         RS_TRY(rs_run_ops(b, d, &op, 1, err));

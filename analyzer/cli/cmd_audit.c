@@ -1,4 +1,5 @@
-/* audit: the main job. Everything is opened and checked first, the plan is made, and only then is the run file begun. */
+/* audit: the main job. Everything is opened and checked first, the plan is made, and only then is the run file begun.
+ */
 #include "analyzer/cli/commands.h"
 
 #include "analyzer/base/alloc.h"
@@ -43,8 +44,7 @@ typedef struct audit {
     rs_progress progress;
 } audit;
 
-static rs_status choose_probes(audit *a, rs_error *err)
-{
+static rs_status choose_probes(audit *a, rs_error *err) {
     size_t n = 0;
     const rs_probe_kind *const *all = rs_probe_kinds(&n);
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
@@ -53,7 +53,8 @@ static rs_status choose_probes(audit *a, rs_error *err)
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
         const rs_probe_kind *k = rs_probe_find(a->o->probes.item[i]);
         if (!k) {
-            return rs_fail(err, RS_E_USAGE, "--probe %s: no such probe; `ropescope version` lists them", a->o->probes.item[i]);
+            return rs_fail(err, RS_E_USAGE, "--probe %s: no such probe; `ropescope version` lists them",
+                           a->o->probes.item[i]);
         }
         for (size_t j = 0; j < a->n_kinds; j++) {
             if (a->kind[j] == k) {
@@ -65,45 +66,46 @@ static rs_status choose_probes(audit *a, rs_error *err)
     return RS_OK;
 }
 
-static void probe_names(const audit *a, rs_text *t)
-{
+static void probe_names(const audit *a, rs_text *t) {
     for (size_t i = 0; i < a->n_kinds; i++) {
         rs_text_printf(t, "%s%s", i ? " " : "", a->kind[i]->name);
     }
 }
 
-static rs_run_options run_options(const audit *a)
-{
+static rs_run_options run_options(const audit *a) {
     const rs_corpus *c = &a->input.corpus;
-    return (rs_run_options){.ids = c->ids, .sequences = c->sequences, .positions = c->context, .loss = true, .last_layer = -1};
+    return (rs_run_options){
+        .ids = c->ids, .sequences = c->sequences, .positions = c->context, .loss = true, .last_layer = -1};
 }
 
-static rs_status make_plan(audit *a, rs_error *err)
-{
+static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     const rs_corpus *c = &a->input.corpus;
     rs_run_options ro = run_options(a);
     char need[32], have[32];
-    a->facts = (rs_probe_facts){.graph = a->input.model.graph, .positions = c->context, .sequences = c->sequences, .seed = (uint64_t)a->o->seed};
+    a->facts = (rs_probe_facts){.graph = a->input.model.graph,
+                                .positions = c->context,
+                                .sequences = c->sequences,
+                                .seed = (uint64_t)a->o->seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
     uint64_t free_bytes = rs_memory_available(), total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
     if (free_bytes > 0 && total > free_bytes) {
-        st = rs_fail(err, RS_E_UNAVAILABLE, "this run needs %s of memory and %s are free; take fewer sequences (--sequences) or a shorter context (--context)",
+        st = rs_fail(err, RS_E_UNAVAILABLE,
+                     "this run needs %s of memory and %s are free; take fewer sequences (--sequences) or a shorter "
+                     "context (--context)",
                      rs_format_bytes(need, total), rs_format_bytes(have, free_bytes));
     }
 out:
     return st;
 }
 
-static void print_bytes(rs_text *t, const char *what, int64_t bytes)
-{
+static void print_bytes(rs_text *t, const char *what, int64_t bytes) {
     char text[32];
     rs_text_printf(t, "  %-44s %12s\n", what, rs_format_bytes(text, (uint64_t)bytes));
 }
 
-static rs_status print_plan(audit *a, rs_error *err)
-{
+static rs_status print_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = a->input.model.graph;
     const rs_corpus *c = &a->input.corpus;
@@ -111,15 +113,17 @@ static rs_status print_plan(audit *a, rs_error *err)
     char count[32], memory[32];
     double rate = 0;
     RS_TRY(rs_calibrate(a->backend, a->device, &rate, err));
-    rs_text_printf(&t, "model     %s, %s, %s parameters, %d layers\n", g->name, g->family, rs_format_count(count, rs_weights_parameters(a->input.model.weights)),
-                   g->n_layers);
+    rs_text_printf(&t, "model     %s, %s, %s parameters, %d layers\n", g->name, g->family,
+                   rs_format_count(count, rs_weights_parameters(a->input.model.weights)), g->n_layers);
     rs_text_printf(&t, "rope      %s\n", g->rope_words);
-    rs_text_printf(&t, "text      %" PRId64 " sequences of %" PRId64 " tokens%s\n", c->sequences, c->context, c->bos ? ", each beginning with BOS" : "");
+    rs_text_printf(&t, "text      %" PRId64 " sequences of %" PRId64 " tokens%s\n", c->sequences, c->context,
+                   c->bos ? ", each beginning with BOS" : "");
     rs_text_printf(&t, "device    %s\n", a->device_info.name);
     rs_text_append(&t, "probes    ");
     probe_names(a, &t);
-    rs_text_printf(&t, "\ntiles     %" PRId64 " query rows, %" PRId64 " rows per chunk, %" PRId64 " vocabulary rows\nmemory\n", a->plan.tile_rows, a->plan.chunk_rows,
-                   a->plan.vocab_chunk);
+    rs_text_printf(
+        &t, "\ntiles     %" PRId64 " query rows, %" PRId64 " rows per chunk, %" PRId64 " vocabulary rows\nmemory\n",
+        a->plan.tile_rows, a->plan.chunk_rows, a->plan.vocab_chunk);
     print_bytes(&t, "residual stream of all tokens", a->plan.residual);
     print_bytes(&t, "weights: a layer as stored, a layer in float32", a->plan.weights);
     print_bytes(&t, "activations of one sequence, tiles", a->plan.scratch);
@@ -128,8 +132,9 @@ static rs_status print_plan(audit *a, rs_error *err)
     print_bytes(&t, "in all, beside the program and its libraries", a->plan.total + 2 * a->probe_bytes);
     rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, rs_memory_available()));
     rs_text_printf(&t, "reads     %s of weights, once\n", rs_format_bytes(memory, (uint64_t)a->plan.stored_bytes));
-    rs_text_printf(&t, "time      about %.0f s: %.1f TFLOP at the %.0f GFLOP/s measured just now, two thirds of it reached\n", a->plan.flops / rate * 1.5,
-                   a->plan.flops / 1e12, rate / 1e9);
+    rs_text_printf(
+        &t, "time      about %.0f s: %.1f TFLOP at the %.0f GFLOP/s measured just now, two thirds of it reached\n",
+        a->plan.flops / rate * 1.5, a->plan.flops / 1e12, rate / 1e9);
     RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_print(&t, err));
 out:
@@ -137,11 +142,11 @@ out:
     return st;
 }
 
-static void on_progress(void *ctx, int layer, int64_t done, int64_t total)
-{
+static void on_progress(void *ctx, int layer, int64_t done, int64_t total) {
     audit *a = ctx;
     int L = a->facts.graph->n_layers;
-    double flops = a->plan.flops, loss = 2.0 * (double)(a->facts.positions * a->facts.sequences) * (double)a->facts.graph->width * (double)a->facts.graph->vocab;
+    double flops = a->plan.flops, loss = 2.0 * (double)(a->facts.positions * a->facts.sequences) *
+                                         (double)a->facts.graph->width * (double)a->facts.graph->vocab;
     double share = (double)done / (double)total;
     if (layer < L) {
         rs_progress_show(&a->progress, (flops - loss) * (layer + share) / L, "layer %d of %d", layer + 1, L);
@@ -151,8 +156,7 @@ static void on_progress(void *ctx, int layer, int64_t done, int64_t total)
 }
 
 /* The catalogue stands beside the run unless it is named. */
-static rs_status catalog_path(const audit_options *o, char **out, rs_error *err)
-{
+static rs_status catalog_path(const audit_options *o, char **out, rs_error *err) {
     const char *slash = strrchr(o->output, '/');
     char *folder = NULL;
     if (o->catalog) {
@@ -169,18 +173,19 @@ static rs_status catalog_path(const audit_options *o, char **out, rs_error *err)
     return st;
 }
 
-static rs_status compute(audit *a, double *seconds, rs_error *err)
-{
+static rs_status compute(audit *a, double *seconds, rs_error *err) {
     rs_status st = RS_OK;
     rs_hook hook;
     rs_run_options ro = run_options(a);
-    RS_TRY(rs_probes_create(a->kind, a->n_kinds, &a->facts, a->backend, a->device, rs_record_layer, &a->record, &a->probes, err));
+    RS_TRY(rs_probes_create(a->kind, a->n_kinds, &a->facts, a->backend, a->device, rs_record_layer, &a->record,
+                            &a->probes, err));
     hook = rs_probes_hook(a->probes);
     ro.hooks = &hook;
     ro.n_hooks = a->n_kinds > 0 ? 1 : 0;
     ro.progress = on_progress;
     ro.progress_ctx = a;
-    RS_TRY(rs_run_create(a->input.model.checkpoint, a->input.model.graph, a->input.model.weights, a->backend, a->device, &ro, &a->run, err));
+    RS_TRY(rs_run_create(a->input.model.checkpoint, a->input.model.graph, a->input.model.weights, a->backend, a->device,
+                         &ro, &a->run, err));
     rs_progress_begin(&a->progress, a->o->input.quiet, a->plan.flops, ro.sequences * ro.positions);
     double begun = rs_clock_seconds();
     st = rs_run_execute(a->run, err);
@@ -190,8 +195,7 @@ out:
     return st;
 }
 
-static rs_status write_run(audit *a, const char *catalog, rs_error *err)
-{
+static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     rs_status st = RS_OK;
     double seconds = 0;
     rs_text names = {0};
@@ -207,7 +211,8 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err)
     a->record.store = NULL;
     RS_TRY(rs_store_commit(whole, err));
     RS_TRY(rs_record_catalog(a->o->output, catalog, err));
-    rs_note(a->o->input.quiet, "%" PRId64 " tokens in %.1f s (%.0f tokens/s); wrote %s, recorded in %s", a->facts.positions * a->facts.sequences, seconds,
+    rs_note(a->o->input.quiet, "%" PRId64 " tokens in %.1f s (%.0f tokens/s); wrote %s, recorded in %s",
+            a->facts.positions * a->facts.sequences, seconds,
             (double)(a->facts.positions * a->facts.sequences) / seconds, a->o->output, catalog);
     rs_note(a->o->input.quiet, "read it with: ropescope report %s   (or -o report.html)", a->o->output);
 out:
@@ -215,8 +220,7 @@ out:
     return st;
 }
 
-static void note_input(const audit *a)
-{
+static void note_input(const audit *a) {
     const rs_corpus *c = &a->input.corpus;
     bool quiet = a->o->input.quiet;
     rs_note(quiet, "%s: %s", a->input.model.graph->name, a->input.model.graph->rope_words);
@@ -224,16 +228,17 @@ static void note_input(const audit *a)
         rs_note(quiet, "warning: %s", a->input.model.graph->warnings[i]);
     }
     for (size_t i = 0; i < c->file_count; i++) {
-        rs_note(quiet, "%s: %" PRId64 " tokens, %" PRId64 " sequences of %" PRId64 "%s, %" PRId64 " tokens left over", c->files[i].path, c->files[i].tokens,
-                c->files[i].windows, c->context, c->bos ? " with BOS" : "", c->files[i].left_over);
+        rs_note(quiet, "%s: %" PRId64 " tokens, %" PRId64 " sequences of %" PRId64 "%s, %" PRId64 " tokens left over",
+                c->files[i].path, c->files[i].tokens, c->files[i].windows, c->context, c->bos ? " with BOS" : "",
+                c->files[i].left_over);
     }
 }
 
-static rs_status open_all(audit *a, rs_error *err)
-{
+static rs_status open_all(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(choose_probes(a, err));
-    RS_TRY(rs_device_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->backend, &a->device, err));
+    RS_TRY(rs_device_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->backend,
+                          &a->device, err));
     a->backend->info(a->device, &a->device_info);
     RS_TRY(rs_input_open(&a->o->arguments, &a->o->input, &a->input, err));
     RS_TRY(make_plan(a, err));
@@ -241,13 +246,13 @@ out:
     return st;
 }
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     audit a = {.o = options};
     char *temporary = NULL, *catalog = NULL;
     if (!a.o->output && !a.o->dry_run) {
-        return rs_fail(err, RS_E_USAGE, "no output given: -o RUN.h5 says where the run is written (--dry-run prints the plan alone)");
+        return rs_fail(err, RS_E_USAGE,
+                       "no output given: -o RUN.h5 says where the run is written (--dry-run prints the plan alone)");
     }
     if (a.o->output && !a.o->dry_run) { /* refused now rather than after the text is read */
         RS_TRY(rs_output_prepare(a.o->output, a.o->force, &temporary, err));
@@ -278,12 +283,17 @@ static const rs_option table[] = {
     {"output", 'o', RS_OPT_FILE, "RUN.h5", "where the run is written", offsetof(audit_options, output), false, 0, 0},
     RS_INPUT_TEXT_OPTIONS(audit_options),
     RS_INPUT_MODEL_OPTIONS(audit_options),
-    {"probe", 'p', RS_OPT_STRING, "NAME", "run this probe, may be repeated (default: all; `ropescope version` lists them)", offsetof(audit_options, probes), true, 0, 0},
-    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0, 9e15},
+    {"probe", 'p', RS_OPT_STRING, "NAME",
+     "run this probe, may be repeated (default: all; `ropescope version` lists them)", offsetof(audit_options, probes),
+     true, 0, 0},
+    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
+     9e15},
     {"compute", 0, RS_OPT_CHOICE, "f32", "arithmetic of the products", offsetof(audit_options, compute), false, 0, 0},
     RS_INPUT_RUN_OPTIONS(audit_options),
-    {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)", offsetof(audit_options, catalog), false, 0, 0},
-    {"dry-run", 0, RS_OPT_FLAG, NULL, "print what would be done and the memory it takes, and stop", offsetof(audit_options, dry_run), false, 0, 0},
+    {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)",
+     offsetof(audit_options, catalog), false, 0, 0},
+    {"dry-run", 0, RS_OPT_FLAG, NULL, "print what would be done and the memory it takes, and stop",
+     offsetof(audit_options, dry_run), false, 0, 0},
     {"force", 0, RS_OPT_FLAG, NULL, "replace RUN.h5 when it exists", offsetof(audit_options, force), false, 0, 0},
     {0},
 };
@@ -292,13 +302,16 @@ const rs_command rs_cmd_audit = {
     .name = "audit",
     .summary = "run a model over texts and measure how its heads use their rotary frequencies",
     .synopsis = "MODEL TEXT... -o RUN.h5",
-    .description = "Runs MODEL (a Hugging Face directory, a .gguf file or a llama2.c .bin with --tokenizer) over UTF-8 texts cut into sequences of --context "
-                   "tokens, watches queries, keys and attention patterns, and writes per layer, head and frequency statistics to RUN.h5. `ropescope report` "
+    .description = "Runs MODEL (a Hugging Face directory, a .gguf file or a llama2.c .bin with --tokenizer) over UTF-8 "
+                   "texts cut into sequences of --context "
+                   "tokens, watches queries, keys and attention patterns, and writes per layer, head and frequency "
+                   "statistics to RUN.h5. `ropescope report` "
                    "turns the run into a page or a text.",
     .options = table,
     .options_size = sizeof(audit_options),
     .least_arguments = 1,
     .most_arguments = -1,
-    .examples = "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ --ids ids.txt -o run.h5 --probe frequency_norm",
+    .examples = "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
+                "--ids ids.txt -o run.h5 --probe frequency_norm",
     .run = run,
 };

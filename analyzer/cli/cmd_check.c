@@ -18,28 +18,26 @@ typedef struct check_options {
 
 static const double TAU = 6.283185307179586476925286766559;
 
-static const char *region_name(uint8_t r)
-{
+static const char *region_name(uint8_t r) {
     static const char *const names[] = {"kept", "blended", "scaled", "unrotated"};
     return r < 4 ? names[r] : "?";
 }
 
 /* Layers with the same table are shown once. */
-static bool same_table(const rs_layer *a, const rs_layer *b)
-{
+static bool same_table(const rs_layer *a, const rs_layer *b) {
     if (a->rope.n_pairs != b->rope.n_pairs || a->window != b->window) {
         return false;
     }
     for (int f = 0; f < a->rope.n_pairs; f++) {
-        if (a->rope.theta[f] != b->rope.theta[f] || a->rope.lo_hf[f] != b->rope.lo_hf[f] || a->rope.hi_hf[f] != b->rope.hi_hf[f]) {
+        if (a->rope.theta[f] != b->rope.theta[f] || a->rope.lo_hf[f] != b->rope.lo_hf[f] ||
+            a->rope.hi_hf[f] != b->rope.hi_hf[f]) {
             return false;
         }
     }
     return true;
 }
 
-static bool shown_before(const rs_graph *g, int layer)
-{
+static bool shown_before(const rs_graph *g, int layer) {
     for (int i = 0; i < layer; i++) {
         if (same_table(&g->layers[i], &g->layers[layer])) {
             return true;
@@ -49,8 +47,7 @@ static bool shown_before(const rs_graph *g, int layer)
 }
 
 /* "0-4, 6-10" of the layers whose table is like this one's. */
-static void layer_list(const rs_graph *g, int like, rs_text *t)
-{
+static void layer_list(const rs_graph *g, int like, rs_text *t) {
     bool first = true;
     for (int i = 0; i < g->n_layers; i++) {
         int j = i;
@@ -66,20 +63,19 @@ static void layer_list(const rs_graph *g, int like, rs_text *t)
     }
 }
 
-static void pair_row(const rs_graph *g, const rs_rope *r, int f, int64_t context, rs_text *t)
-{
+static void pair_row(const rs_graph *g, const rs_rope *r, int f, int64_t context, rs_text *t) {
     double theta = r->theta[f];
     rs_text_printf(t, "  %4d  %4d %4d  ", f, r->lo_hf[f], r->hi_hf[f]);
     if (theta > 0) {
-        rs_text_printf(t, "%12.6g  %12.6g  %10.4g  %10.4g  %s\n", theta, TAU / theta, (double)g->trained_context * theta / TAU, (double)context * theta / TAU,
+        rs_text_printf(t, "%12.6g  %12.6g  %10.4g  %10.4g  %s\n", theta, TAU / theta,
+                       (double)g->trained_context * theta / TAU, (double)context * theta / TAU,
                        region_name(r->region[f]));
     } else {
         rs_text_printf(t, "%12s  %12s  %10s  %10s  %s\n", "0", "-", "-", "-", "not rotated");
     }
 }
 
-static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t)
-{
+static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t) {
     const rs_layer *l = &g->layers[layer];
     char bytes[32];
     rs_text_append(t, "\nlayers: ");
@@ -90,25 +86,29 @@ static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t)
     }
     rs_text_printf(t, "\n  source: %s", l->rope.source);
     if (l->rope.n_rotated > 0) {
-        rs_text_printf(t, "\n  cos/sin cache at %" PRId64 " positions: %s", context, rs_format_bytes(bytes, (uint64_t)rs_rope_cache_bytes(&l->rope, context)));
+        rs_text_printf(t, "\n  cos/sin cache at %" PRId64 " positions: %s", context,
+                       rs_format_bytes(bytes, (uint64_t)rs_rope_cache_bytes(&l->rope, context)));
     }
-    rs_text_printf(t, "\n  %4s %10s  %12s  %12s  %10s  %10s\n", "pair", "components", "rad/token", "wavelength", "turns", "turns here");
+    rs_text_printf(t, "\n  %4s %10s  %12s  %12s  %10s  %10s\n", "pair", "components", "rad/token", "wavelength",
+                   "turns", "turns here");
     rs_text_printf(t, "  %4s %10s  %12s  %12s  %10s\n", "", "", "", "(tokens)", "(trained)");
     for (int f = 0; f < l->rope.n_pairs; f++) {
         pair_row(g, &l->rope, f, context, t);
     }
 }
 
-static void print_text(const rs_model *m, const check_options *o, rs_text *t)
-{
+static void print_text(const rs_model *m, const check_options *o, rs_text *t) {
     const rs_graph *g = m->graph;
     char count[32];
     int64_t context = o->context > 0 ? o->context : g->trained_context;
-    rs_text_printf(t, "model     %s\nfile      %s, %s\nfamily    %s, %s parameters, %d layers, width %" PRId64 ", %" PRId64 " query and %" PRId64
-                      " key heads of %" PRId64 ", vocabulary %" PRId64 "\n",
+    rs_text_printf(t,
+                   "model     %s\nfile      %s, %s\nfamily    %s, %s parameters, %d layers, width %" PRId64 ", %" PRId64
+                   " query and %" PRId64 " key heads of %" PRId64 ", vocabulary %" PRId64 "\n",
                    g->name, rs_checkpoint_path(m->checkpoint), rs_checkpoint_container_name(m->checkpoint), g->family,
-                   rs_format_count(count, rs_weights_parameters(m->weights)), g->n_layers, g->width, g->max_heads, g->max_kv_heads, g->max_head_dim, g->vocab);
-    rs_text_printf(t, "rope      %s\ncontext   trained %" PRId64 ", looked at here %" PRId64 "\n", g->rope_words, g->trained_context, context);
+                   rs_format_count(count, rs_weights_parameters(m->weights)), g->n_layers, g->width, g->max_heads,
+                   g->max_kv_heads, g->max_head_dim, g->vocab);
+    rs_text_printf(t, "rope      %s\ncontext   trained %" PRId64 ", looked at here %" PRId64 "\n", g->rope_words,
+                   g->trained_context, context);
     for (int i = 0; i < g->n_warnings; i++) {
         rs_text_printf(t, "warning   %s\n", g->warnings[i]);
     }
@@ -119,14 +119,12 @@ static void print_text(const rs_model *m, const check_options *o, rs_text *t)
     }
 }
 
-static void json_text(rs_text *t, const char *key, const char *value)
-{
+static void json_text(rs_text *t, const char *key, const char *value) {
     rs_text_printf(t, "\"%s\":", key);
     rs_text_json_string(t, value, strlen(value));
 }
 
-static void print_json(const rs_model *m, const check_options *o, rs_text *t)
-{
+static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
     const rs_graph *g = m->graph;
     rs_text_append(t, "{");
     json_text(t, "model", g->name);
@@ -134,8 +132,9 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t)
     json_text(t, "family", g->family);
     rs_text_append(t, ",");
     json_text(t, "rope", g->rope_words);
-    rs_text_printf(t, ",\"trained_context\":%" PRId64 ",\"context\":%" PRId64 ",\"parameters\":%" PRId64 ",\"warnings\":[", g->trained_context,
-                   o->context > 0 ? o->context : g->trained_context, rs_weights_parameters(m->weights));
+    rs_text_printf(
+        t, ",\"trained_context\":%" PRId64 ",\"context\":%" PRId64 ",\"parameters\":%" PRId64 ",\"warnings\":[",
+        g->trained_context, o->context > 0 ? o->context : g->trained_context, rs_weights_parameters(m->weights));
     for (int i = 0; i < g->n_warnings; i++) {
         rs_text_append(t, i ? "," : "");
         rs_text_json_string(t, g->warnings[i], strlen(g->warnings[i]));
@@ -143,20 +142,21 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t)
     rs_text_append(t, "],\"layers\":[");
     for (int i = 0; i < g->n_layers; i++) {
         const rs_layer *l = &g->layers[i];
-        rs_text_printf(t, "%s\n{\"layer\":%d,\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"window\":%" PRId64 ",", i ? "," : "", i, l->heads, l->kv_heads, l->head_dim, l->window);
+        rs_text_printf(t, "%s\n{\"layer\":%d,\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"window\":%" PRId64 ",",
+                       i ? "," : "", i, l->heads, l->kv_heads, l->head_dim, l->window);
         json_text(t, "rope", l->rope.words);
         rs_text_append(t, ",\"pairs\":[");
         for (int f = 0; f < l->rope.n_pairs; f++) {
-            rs_text_printf(t, "%s{\"lo\":%d,\"hi\":%d,\"theta\":%.17g,\"attention_factor\":%.17g,\"region\":\"%s\"}", f ? "," : "", l->rope.lo_hf[f], l->rope.hi_hf[f],
-                           l->rope.theta[f], l->rope.factor[f], region_name(l->rope.region[f]));
+            rs_text_printf(t, "%s{\"lo\":%d,\"hi\":%d,\"theta\":%.17g,\"attention_factor\":%.17g,\"region\":\"%s\"}",
+                           f ? "," : "", l->rope.lo_hf[f], l->rope.hi_hf[f], l->rope.theta[f], l->rope.factor[f],
+                           region_name(l->rope.region[f]));
         }
         rs_text_append(t, "]}");
     }
     rs_text_append(t, "]}\n");
 }
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     const check_options *o = options;
     rs_model m = {0};
@@ -177,10 +177,14 @@ out:
 }
 
 static const rs_option table[] = {
-    {"context", 'c', RS_OPT_INT, "T", "positions to look at (default: the trained context)", offsetof(check_options, context), false, 2, 1e9},
-    {"rope-theta", 0, RS_OPT_REAL, "BASE", "RoPE base, for files that carry none (llama2.c)", offsetof(check_options, rope_theta), false, 1, 1e15},
-    {"all-layers", 0, RS_OPT_FLAG, NULL, "a table for every layer, also where they are the same", offsetof(check_options, all_layers), false, 0, 0},
-    {"format", 'f', RS_OPT_CHOICE, "text|json", "form of the output (default: text)", offsetof(check_options, format), false, 0, 0},
+    {"context", 'c', RS_OPT_INT, "T", "positions to look at (default: the trained context)",
+     offsetof(check_options, context), false, 2, 1e9},
+    {"rope-theta", 0, RS_OPT_REAL, "BASE", "RoPE base, for files that carry none (llama2.c)",
+     offsetof(check_options, rope_theta), false, 1, 1e15},
+    {"all-layers", 0, RS_OPT_FLAG, NULL, "a table for every layer, also where they are the same",
+     offsetof(check_options, all_layers), false, 0, 0},
+    {"format", 'f', RS_OPT_CHOICE, "text|json", "form of the output (default: text)", offsetof(check_options, format),
+     false, 0, 0},
     {0},
 };
 
@@ -188,8 +192,10 @@ const rs_command rs_cmd_check = {
     .name = "check",
     .summary = "print a checkpoint's rotary table and what is odd about it, without running it",
     .synopsis = "MODEL",
-    .description = "Reads MODEL's configuration and the headers of its tensors, checks one against the other, and prints the exact rotary table: components, "
-                   "frequency, wavelength, turns over the trained context, scaling region, and the size of the cos/sin cache.",
+    .description =
+        "Reads MODEL's configuration and the headers of its tensors, checks one against the other, and prints the "
+        "exact rotary table: components, "
+        "frequency, wavelength, turns over the trained context, scaling region, and the size of the cos/sin cache.",
     .options = table,
     .options_size = sizeof(check_options),
     .least_arguments = 1,

@@ -7,8 +7,7 @@ typedef struct devices_options {
     rs_strings arguments;
 } devices_options;
 
-static void describe(const rs_backend *b, rs_text *t)
-{
+static void describe(const rs_backend *b, rs_text *t) {
     rs_error why = {0};
     rs_device *d = NULL;
     rs_device_info info = {0};
@@ -22,8 +21,7 @@ static void describe(const rs_backend *b, rs_text *t)
     b->close(d);
 }
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     rs_text t = {0};
     size_t n = 0;

@@ -18,8 +18,7 @@ typedef struct report_options {
 static const char *const endings[] = {".html", ".txt", ".json", ".csv"};
 
 /* --format, or what the output's name ends in, or HTML for files and text for the terminal. */
-static rs_report_format choose(const report_options *o)
-{
+static rs_report_format choose(const report_options *o) {
     if (o->format > 0) {
         return (rs_report_format)(o->format - 1);
     }
@@ -31,15 +30,13 @@ static rs_report_format choose(const report_options *o)
     return o->output && strcmp(o->output, "-") != 0 ? RS_REPORT_HTML : RS_REPORT_TEXT;
 }
 
-static int columns(void)
-{
+static int columns(void) {
     const char *s = getenv("COLUMNS");
     long n = s ? strtol(s, NULL, 10) : 0;
     return n >= 60 && n <= 400 ? (int)n : 80;
 }
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     const report_options *o = options;
     rs_report_options ro = {.format = choose(o), .columns = columns(), .program = rs_program_version()};
@@ -62,8 +59,10 @@ out:
 }
 
 static const rs_option table[] = {
-    {"output", 'o', RS_OPT_FILE, "FILE", "where to write (default: text to standard output); - is standard output", offsetof(report_options, output), false, 0, 0},
-    {"format", 'f', RS_OPT_CHOICE, "auto|html|text|json|csv", "form of the report (default: auto, by the output's name)", offsetof(report_options, format), false, 0, 0},
+    {"output", 'o', RS_OPT_FILE, "FILE", "where to write (default: text to standard output); - is standard output",
+     offsetof(report_options, output), false, 0, 0},
+    {"format", 'f', RS_OPT_CHOICE, "auto|html|text|json|csv",
+     "form of the report (default: auto, by the output's name)", offsetof(report_options, format), false, 0, 0},
     {"force", 0, RS_OPT_FLAG, NULL, "replace FILE when it exists", offsetof(report_options, force), false, 0, 0},
     {"quiet", 'q', RS_OPT_FLAG, NULL, "no notes on stderr", offsetof(report_options, quiet), false, 0, 0},
     {0},
@@ -73,12 +72,14 @@ const rs_command rs_cmd_report = {
     .name = "report",
     .summary = "turn a run file into a page, a text, JSON or CSV",
     .synopsis = "RUN.h5 [-o page.html]",
-    .description = "Reads a run file and writes what it says: one offline HTML page, a text for the terminal, JSON with every fact, or CSV with a row per "
+    .description = "Reads a run file and writes what it says: one offline HTML page, a text for the terminal, JSON "
+                   "with every fact, or CSV with a row per "
                    "layer, head and pair. Needs neither the model nor the text.",
     .options = table,
     .options_size = sizeof(report_options),
     .least_arguments = 1,
     .most_arguments = -1,
-    .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --format csv > pairs.csv",
+    .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --format csv "
+                "> pairs.csv",
     .run = run,
 };

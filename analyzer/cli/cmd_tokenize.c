@@ -16,8 +16,7 @@ typedef struct tokenize_options {
 
 enum { MAX_TEXT = 1 << 30 };
 
-static void print_ids(const tokenize_options *o, const rs_tokenizer *t, const rs_ids *ids, rs_text *out)
-{
+static void print_ids(const tokenize_options *o, const rs_tokenizer *t, const rs_ids *ids, rs_text *out) {
     for (size_t i = 0; i < ids->count; i++) {
         if (o->pieces) {
             size_t n = 0;
@@ -32,8 +31,8 @@ static void print_ids(const tokenize_options *o, const rs_tokenizer *t, const rs
     rs_text_append(out, "\n");
 }
 
-static rs_status tokenize_file(const tokenize_options *o, const rs_tokenizer *t, const char *path, rs_text *out, rs_error *err)
-{
+static rs_status tokenize_file(const tokenize_options *o, const rs_tokenizer *t, const char *path, rs_text *out,
+                               rs_error *err) {
     rs_status st = RS_OK;
     char *text = NULL;
     size_t n = 0;
@@ -58,8 +57,7 @@ out:
     return st;
 }
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     const tokenize_options *o = options;
     rs_checkpoint *c = NULL;
@@ -80,10 +78,14 @@ out:
 }
 
 static const rs_option table[] = {
-    {"pieces", 'p', RS_OPT_FLAG, NULL, "one token a line: id, tab, its text as a JSON string", offsetof(tokenize_options, pieces), false, 0, 0},
-    {"special", 0, RS_OPT_FLAG, NULL, "special tokens written out in the text become themselves", offsetof(tokenize_options, special), false, 0, 0},
-    {"bos", 0, RS_OPT_CHOICE, "auto|yes|no", "put the BOS token in front (default: auto, as the tokenizer does)", offsetof(tokenize_options, bos), false, 0, 0},
-    {"tokenizer", 0, RS_OPT_FOLDER_OR_FILE, "FILE", "tokenizer to use (default: the model's own)", offsetof(tokenize_options, tokenizer), false, 0, 0},
+    {"pieces", 'p', RS_OPT_FLAG, NULL, "one token a line: id, tab, its text as a JSON string",
+     offsetof(tokenize_options, pieces), false, 0, 0},
+    {"special", 0, RS_OPT_FLAG, NULL, "special tokens written out in the text become themselves",
+     offsetof(tokenize_options, special), false, 0, 0},
+    {"bos", 0, RS_OPT_CHOICE, "auto|yes|no", "put the BOS token in front (default: auto, as the tokenizer does)",
+     offsetof(tokenize_options, bos), false, 0, 0},
+    {"tokenizer", 0, RS_OPT_FOLDER_OR_FILE, "FILE", "tokenizer to use (default: the model's own)",
+     offsetof(tokenize_options, tokenizer), false, 0, 0},
     {0},
 };
 
@@ -91,12 +93,14 @@ const rs_command rs_cmd_tokenize = {
     .name = "tokenize",
     .summary = "print the token ids of texts",
     .synopsis = "MODEL TEXT...",
-    .description = "Prints the token ids of each UTF-8 TEXT, one line a file, blanks between, with the tokenizer of MODEL. A GGUF file that holds a "
+    .description = "Prints the token ids of each UTF-8 TEXT, one line a file, blanks between, with the tokenizer of "
+                   "MODEL. A GGUF file that holds a "
                    "vocabulary and no weights will do.",
     .options = table,
     .options_size = sizeof(tokenize_options),
     .least_arguments = 2,
     .most_arguments = -1,
-    .examples = "ropescope tokenize model.gguf novel.txt > ids.txt\nropescope tokenize --pieces model/ novel.txt | head",
+    .examples =
+        "ropescope tokenize model.gguf novel.txt > ids.txt\nropescope tokenize --pieces model/ novel.txt | head",
     .run = run,
 };

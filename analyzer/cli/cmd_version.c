@@ -9,14 +9,14 @@ typedef struct version_options {
     rs_strings arguments;
 } version_options;
 
-static rs_status run(const void *options, rs_error *err)
-{
+static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     rs_text t = {0};
     size_t n = 0;
     const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
     (void)options;
-    rs_text_printf(&t, "%s\nrun file schema  %d\nfamilies         %s\nprobes          ", rs_program_version(), RS_SCHEMA_VERSION, rs_families());
+    rs_text_printf(&t, "%s\nrun file schema  %d\nfamilies         %s\nprobes          ", rs_program_version(),
+                   RS_SCHEMA_VERSION, rs_families());
     for (size_t i = 0; i < n; i++) {
         rs_text_printf(&t, " %s", kinds[i]->name);
     }
@@ -34,7 +34,8 @@ const rs_command rs_cmd_version = {
     .name = "version",
     .summary = "print the version, the model families and the probes",
     .synopsis = "",
-    .description = "Prints the program's version, the schema of the run files it writes, the model families it can run and its probes.",
+    .description = "Prints the program's version, the schema of the run files it writes, the model families it can run "
+                   "and its probes.",
     .options = table,
     .options_size = sizeof(version_options),
     .run = run,

@@ -4,14 +4,12 @@
 
 enum { DEFAULT_CONTEXT = 2048, DEFAULT_TOKENS = 65536 };
 
-static rs_status read_graph(rs_model *m, int64_t context, double rope_theta, rs_error *err)
-{
+static rs_status read_graph(rs_model *m, int64_t context, double rope_theta, rs_error *err) {
     rs_graph_options o = {.context = context, .rope_theta = rope_theta};
     return rs_graph_create(m->checkpoint, &o, m->arena, &m->graph, err);
 }
 
-rs_status rs_model_open(const char *path, int64_t context, double rope_theta, rs_model *out, rs_error *err)
-{
+rs_status rs_model_open(const char *path, int64_t context, double rope_theta, rs_model *out, rs_error *err) {
     rs_status st = RS_OK;
     *out = (rs_model){0};
     RS_TRY(rs_arena_create(&out->arena, err));
@@ -24,21 +22,18 @@ out:
     return st;
 }
 
-rs_status rs_model_bind(rs_model *m, rs_error *err)
-{
+rs_status rs_model_bind(rs_model *m, rs_error *err) {
     return rs_weights_bind(m->checkpoint, m->graph, m->arena, &m->weights, err);
 }
 
-void rs_model_close(rs_model *m)
-{
+void rs_model_close(rs_model *m) {
     rs_checkpoint_close(m->checkpoint);
     rs_arena_destroy(m->arena);
     *m = (rs_model){0};
 }
 
 /* How many sequences of T tokens the options allow; 0 = no limit. */
-static int64_t sequence_limit(const rs_input_options *o, int64_t context)
-{
+static int64_t sequence_limit(const rs_input_options *o, int64_t context) {
     int64_t tokens = o->tokens > 0 ? o->tokens : o->sequences > 0 ? 0 : DEFAULT_TOKENS;
     int64_t by_tokens = tokens > 0 ? (tokens / context > 0 ? tokens / context : 1) : 0;
     if (o->sequences > 0 && (by_tokens == 0 || o->sequences < by_tokens)) {
@@ -47,8 +42,7 @@ static int64_t sequence_limit(const rs_input_options *o, int64_t context)
     return by_tokens;
 }
 
-static rs_status read_ids(const rs_input_options *o, rs_input *in, rs_error *err)
-{
+static rs_status read_ids(const rs_input_options *o, rs_input *in, rs_error *err) {
     rs_status st = rs_corpus_from_ids(o->ids, in->model.graph->vocab, o->context, o->sequences, &in->corpus, err);
     if (st == RS_OK && o->tokens > 0 && in->corpus.sequences * in->corpus.context > o->tokens) {
         int64_t most = o->tokens / in->corpus.context;
@@ -58,26 +52,26 @@ static rs_status read_ids(const rs_input_options *o, rs_input *in, rs_error *err
     return st;
 }
 
-static rs_status read_text(const rs_strings *arguments, const rs_input_options *o, rs_input *in, rs_error *err)
-{
+static rs_status read_text(const rs_strings *arguments, const rs_input_options *o, rs_input *in, rs_error *err) {
     rs_status st = RS_OK;
     int64_t trained = in->model.graph->trained_context, context = o->context;
     if (context == 0) {
         context = trained > 0 && trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
     }
     RS_TRY(rs_tokenizer_open(in->model.checkpoint, o->tokenizer, &in->tokenizer, err));
-    RS_TRY(rs_corpus_from_text(in->tokenizer, arguments->item + 1, arguments->count - 1, context, sequence_limit(o, context), (rs_bos_policy)o->bos, &in->corpus,
-                               err));
+    RS_TRY(rs_corpus_from_text(in->tokenizer, arguments->item + 1, arguments->count - 1, context,
+                               sequence_limit(o, context), (rs_bos_policy)o->bos, &in->corpus, err));
 out:
     return st;
 }
 
-rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err)
-{
+rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err) {
     rs_status st = RS_OK;
     *out = (rs_input){0};
     if (o->ids ? arguments->count > 1 : arguments->count < 2) {
-        return rs_fail(err, RS_E_USAGE, o->ids ? "--ids takes the place of TEXT: give one of them" : "no TEXT given: name at least one UTF-8 text file, or give token ids with --ids FILE");
+        return rs_fail(err, RS_E_USAGE,
+                       o->ids ? "--ids takes the place of TEXT: give one of them"
+                              : "no TEXT given: name at least one UTF-8 text file, or give token ids with --ids FILE");
     }
     RS_TRY(rs_model_open(arguments->item[0], o->context, o->rope_theta, &out->model, err));
     RS_TRY(rs_model_bind(&out->model, err));
@@ -93,8 +87,7 @@ out:
     return st;
 }
 
-void rs_input_close(rs_input *in)
-{
+void rs_input_close(rs_input *in) {
     rs_corpus_deinit(&in->corpus);
     rs_tokenizer_close(in->tokenizer);
     rs_model_close(&in->model);

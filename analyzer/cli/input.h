@@ -1,4 +1,5 @@
-/* cli/input.h: MODEL and TEXT as all commands take them, from paths to a graph with bound weights and windows of token ids. */
+/* cli/input.h: MODEL and TEXT as all commands take them, from paths to a graph with bound weights and windows of token
+ * ids. */
 #ifndef RS_CLI_INPUT_H
 #define RS_CLI_INPUT_H
 
@@ -14,28 +15,78 @@
 typedef struct rs_input_options {
     const char *ids, *tokenizer;
     int64_t context, sequences, tokens;
-    int bos;            /* rs_bos_policy */
+    int bos; /* rs_bos_policy */
     double rope_theta;
     const char *device;
     int64_t threads;
     bool quiet;
 } rs_input_options;
 
-#define RS_INPUT_TEXT_OPTIONS(type)                                                                                                    \
-    {"context", 'c', RS_OPT_INT, "T", "tokens per sequence (default: the trained context, at most 2048)", offsetof(type, input.context), false, 2, 1e9}, \
-    {"sequences", 'n', RS_OPT_INT, "N", "at most N sequences (default: as many as make 65,536 tokens)", offsetof(type, input.sequences), false, 1, 1e9},  \
-    {"tokens", 0, RS_OPT_INT, "N", "at most N tokens, in whole sequences", offsetof(type, input.tokens), false, 2, 1e12},                \
-    {"bos", 0, RS_OPT_CHOICE, "auto|yes|no", "begin every sequence with the BOS token (default: auto, as the tokenizer does)", offsetof(type, input.bos), false, 0, 0}, \
-    {"ids", 0, RS_OPT_FILE, "FILE", "token ids in place of TEXT: one sequence a line, blanks between", offsetof(type, input.ids), false, 0, 0},            \
-    {"tokenizer", 0, RS_OPT_FOLDER_OR_FILE, "FILE", "tokenizer to use (default: the model's own)", offsetof(type, input.tokenizer), false, 0, 0}
+#define RS_INPUT_TEXT_OPTIONS(type)                                                                                    \
+    {"context",                                                                                                        \
+     'c',                                                                                                              \
+     RS_OPT_INT,                                                                                                       \
+     "T",                                                                                                              \
+     "tokens per sequence (default: the trained context, at most 2048)",                                               \
+     offsetof(type, input.context),                                                                                    \
+     false,                                                                                                            \
+     2,                                                                                                                \
+     1e9},                                                                                                             \
+        {"sequences",                                                                                                  \
+         'n',                                                                                                          \
+         RS_OPT_INT,                                                                                                   \
+         "N",                                                                                                          \
+         "at most N sequences (default: as many as make 65,536 tokens)",                                               \
+         offsetof(type, input.sequences),                                                                              \
+         false,                                                                                                        \
+         1,                                                                                                            \
+         1e9},                                                                                                         \
+        {"tokens", 0, RS_OPT_INT, "N", "at most N tokens, in whole sequences", offsetof(type, input.tokens),           \
+         false,    2, 1e12},                                                                                           \
+        {"bos",                                                                                                        \
+         0,                                                                                                            \
+         RS_OPT_CHOICE,                                                                                                \
+         "auto|yes|no",                                                                                                \
+         "begin every sequence with the BOS token (default: auto, as the tokenizer does)",                             \
+         offsetof(type, input.bos),                                                                                    \
+         false,                                                                                                        \
+         0,                                                                                                            \
+         0},                                                                                                           \
+        {"ids",                                                                                                        \
+         0,                                                                                                            \
+         RS_OPT_FILE,                                                                                                  \
+         "FILE",                                                                                                       \
+         "token ids in place of TEXT: one sequence a line, blanks between",                                            \
+         offsetof(type, input.ids),                                                                                    \
+         false,                                                                                                        \
+         0,                                                                                                            \
+         0},                                                                                                           \
+    {                                                                                                                  \
+        "tokenizer", 0, RS_OPT_FOLDER_OR_FILE, "FILE", "tokenizer to use (default: the model's own)",                  \
+            offsetof(type, input.tokenizer), false, 0, 0                                                               \
+    }
 
-#define RS_INPUT_MODEL_OPTIONS(type)                                                                                                   \
-    {"rope-theta", 0, RS_OPT_REAL, "BASE", "RoPE base, for files that carry none (llama2.c)", offsetof(type, input.rope_theta), false, 1, 1e15}
+#define RS_INPUT_MODEL_OPTIONS(type)                                                                                   \
+    {                                                                                                                  \
+        "rope-theta", 0, RS_OPT_REAL, "BASE", "RoPE base, for files that carry none (llama2.c)",                       \
+            offsetof(type, input.rope_theta), false, 1, 1e15                                                           \
+    }
 
-#define RS_INPUT_RUN_OPTIONS(type)                                                                                                     \
-    {"device", 'd', RS_OPT_STRING, "auto|cpu|cuda[:N]", "where to compute (default: auto); a device named is that device or an error", offsetof(type, input.device), false, 0, 0}, \
-    {"threads", 't', RS_OPT_INT, "N", "CPU threads (default: all)", offsetof(type, input.threads), false, 1, 4096},                      \
-    {"quiet", 'q', RS_OPT_FLAG, NULL, "no progress and no notes on stderr", offsetof(type, input.quiet), false, 0, 0}
+#define RS_INPUT_RUN_OPTIONS(type)                                                                                      \
+    {"device",                                                                                                          \
+     'd',                                                                                                               \
+     RS_OPT_STRING,                                                                                                     \
+     "auto|cpu|cuda[:N]",                                                                                               \
+     "where to compute (default: auto); a device named is that device or an error",                                     \
+     offsetof(type, input.device),                                                                                      \
+     false,                                                                                                             \
+     0,                                                                                                                 \
+     0},                                                                                                                \
+        {"threads", 't', RS_OPT_INT, "N", "CPU threads (default: all)", offsetof(type, input.threads), false, 1, 4096}, \
+    {                                                                                                                   \
+        "quiet", 'q', RS_OPT_FLAG, NULL, "no progress and no notes on stderr", offsetof(type, input.quiet), false, 0,   \
+            0                                                                                                           \
+    }
 
 typedef struct rs_model {
     rs_arena *arena;
@@ -55,8 +106,8 @@ typedef struct rs_input {
     rs_corpus corpus;
 } rs_input;
 
-/* arguments: MODEL TEXT... (or MODEL alone with --ids). Opens the model for the context that will be run, binds its weights,
- * tokenizes. The tokenizer stays open. */
+/* arguments: MODEL TEXT... (or MODEL alone with --ids). Opens the model for the context that will be run, binds its
+ * weights, tokenizes. The tokenizer stays open. */
 rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err);
 void rs_input_close(rs_input *in); /* zeroed is fine */
 

@@ -1,5 +1,5 @@
-/* ropescope: looks inside trained transformers and says what each rotary frequency is for. This file only finds the command,
- * parses its options by its table and turns a status into an exit code. */
+/* ropescope: looks inside trained transformers and says what each rotary frequency is for. This file only finds the
+ * command, parses its options by its table and turns a status into an exit code. */
 #include "analyzer/base/alloc.h"
 #include "analyzer/base/clock.h"
 #include "analyzer/cli/options.h"
@@ -9,14 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static void on_signal(int number)
-{
+static void on_signal(int number) {
     (void)number;
     rs_cancel_request();
 }
 
-static void watch_signals(void)
-{
+static void watch_signals(void) {
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     action.sa_flags = (int)SA_RESETHAND; /* a second Ctrl-C ends the program at once */
@@ -25,8 +23,7 @@ static void watch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static const rs_command *find_command(const char *name)
-{
+static const rs_command *find_command(const char *name) {
     for (size_t i = 0; rs_commands[i]; i++) {
         if (strcmp(rs_commands[i]->name, name) == 0) {
             return rs_commands[i];
@@ -35,22 +32,19 @@ static const rs_command *find_command(const char *name)
     return NULL;
 }
 
-static int complain(const rs_error *e, const char *command)
-{
+static int complain(const rs_error *e, const char *command) {
     fprintf(stderr, "ropescope%s%s: %s\n", command ? " " : "", command ? command : "", e->message);
     return rs_status_exit_code(e->status);
 }
 
-static int print_text(rs_text *t, rs_status st, rs_error *e, const char *command)
-{
+static int print_text(rs_text *t, rs_status st, rs_error *e, const char *command) {
     st = st == RS_OK ? rs_text_status(t, e) : st;
     st = st == RS_OK ? rs_print(t, e) : st;
     rs_text_deinit(t);
     return st == RS_OK ? 0 : complain(e, command);
 }
 
-static int run_command(const rs_command *c, int argc, char **argv)
-{
+static int run_command(const rs_command *c, int argc, char **argv) {
     rs_error e = {0};
     void *options = NULL;
     bool help = false;
@@ -71,14 +65,12 @@ static int run_command(const rs_command *c, int argc, char **argv)
     return st == RS_OK ? 0 : complain(&e, c->name);
 }
 
-static bool is_one_of(const char *word, const char *a, const char *b)
-{
+static bool is_one_of(const char *word, const char *a, const char *b) {
     return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
 /* What may stand in place of a command. True when it was one of these and *code is the exit code. */
-static bool run_global(int argc, char **argv, int *code)
-{
+static bool run_global(int argc, char **argv, int *code) {
     rs_error e = {0};
     rs_text t = {0};
     if (is_one_of(argv[1], "--help", "-h") || (strcmp(argv[1], "help") == 0 && argc == 2)) {
@@ -102,8 +94,7 @@ static bool run_global(int argc, char **argv, int *code)
     return true;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int code = 0;
     watch_signals();
     rs_program_set_command_line(argc, argv);

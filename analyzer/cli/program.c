@@ -10,18 +10,13 @@
 
 static rs_text command_line;
 
-const char *rs_program_version(void)
-{
-    return "ropescope " RS_VERSION;
-}
+const char *rs_program_version(void) { return "ropescope " RS_VERSION; }
 
-static bool plain_word(const char *s)
-{
+static bool plain_word(const char *s) {
     return *s && s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")] == '\0';
 }
 
-static void append_word(const char *s)
-{
+static void append_word(const char *s) {
     if (plain_word(s)) {
         rs_text_append(&command_line, s);
         return;
@@ -37,8 +32,7 @@ static void append_word(const char *s)
     rs_text_append(&command_line, "'");
 }
 
-void rs_program_set_command_line(int argc, char **argv)
-{
+void rs_program_set_command_line(int argc, char **argv) {
     for (int i = 0; i < argc; i++) {
         const char *word = i == 0 ? "ropescope" : argv[i];
         if (i > 0) {
@@ -48,21 +42,16 @@ void rs_program_set_command_line(int argc, char **argv)
     }
 }
 
-const char *rs_program_command_line(void)
-{
-    return command_line.data ? command_line.data : "ropescope";
-}
+const char *rs_program_command_line(void) { return command_line.data ? command_line.data : "ropescope"; }
 
-rs_status rs_print(const rs_text *t, rs_error *err)
-{
+rs_status rs_print(const rs_text *t, rs_error *err) {
     if ((t->bytes > 0 && fwrite(t->data, 1, t->bytes, stdout) != t->bytes) || fflush(stdout) != 0) {
         return rs_fail(err, RS_E_IO, "standard output: %s", strerror(errno));
     }
     return RS_OK;
 }
 
-void rs_note(bool quiet, const char *fmt, ...)
-{
+void rs_note(bool quiet, const char *fmt, ...) {
     va_list args;
     if (quiet) {
         return;
@@ -74,16 +63,14 @@ void rs_note(bool quiet, const char *fmt, ...)
     va_end(args);
 }
 
-void rs_progress_begin(rs_progress *p, bool quiet, double work_total, int64_t tokens)
-{
+void rs_progress_begin(rs_progress *p, bool quiet, double work_total, int64_t tokens) {
     const char *term = getenv("TERM");
     *p = (rs_progress){.quiet = quiet, .begun = rs_clock_seconds(), .work_total = work_total, .tokens = tokens};
     p->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0 && !getenv("NO_COLOR");
     p->shown = p->begun;
 }
 
-void rs_progress_show(rs_progress *p, double work_done, const char *fmt, ...)
-{
+void rs_progress_show(rs_progress *p, double work_done, const char *fmt, ...) {
     double now = rs_clock_seconds(), spent = now - p->begun, share = work_done / p->work_total;
     char what[128];
     va_list args;
@@ -97,12 +84,12 @@ void rs_progress_show(rs_progress *p, double work_done, const char *fmt, ...)
     va_end(args);
     long left = (long)(spent / share - spent + 0.5);
     double rate = (double)p->tokens * share / spent;
-    fprintf(stderr, p->terminal ? "\r\033[K%s, %.0f tokens/s, %ld:%02ld left" : "%s, %.0f tokens/s, %ld:%02ld left\n", what, rate, left / 60, left % 60);
+    fprintf(stderr, p->terminal ? "\r\033[K%s, %.0f tokens/s, %ld:%02ld left" : "%s, %.0f tokens/s, %ld:%02ld left\n",
+            what, rate, left / 60, left % 60);
     fflush(stderr);
 }
 
-void rs_progress_end(rs_progress *p)
-{
+void rs_progress_end(rs_progress *p) {
     if (!p->quiet && p->terminal && p->shown > p->begun) {
         fputs("\r\033[K", stderr);
         fflush(stderr);

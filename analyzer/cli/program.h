@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-
 const char *rs_program_version(void); /* "ropescope 0.1.0" */
 /* The command line as a shell would take it back; kept for the run's metadata. */
 void rs_program_set_command_line(int argc, char **argv);
@@ -19,8 +18,8 @@ rs_status rs_print(const rs_text *t, rs_error *err);
 /* One line to stderr, "ropescope: ..." unless quiet. */
 void rs_note(bool quiet, const char *fmt, ...) RS_PRINTF(2, 3);
 
-/* One progress line on stderr: rewritten in place on a terminal, a plain line every ten seconds elsewhere, nothing when quiet.
- * TERM=dumb and NO_COLOR are respected (no escape sequences at all then). */
+/* One progress line on stderr: rewritten in place on a terminal, a plain line every ten seconds elsewhere, nothing when
+ * quiet. TERM=dumb and NO_COLOR are respected (no escape sequences at all then). */
 typedef struct rs_progress {
     bool quiet, terminal;
     double begun, shown;

@@ -9,18 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- attributes --------------------------------------------------------------------------------------------------------- */
+/* ---- attributes
+ * --------------------------------------------------------------------------------------------------------- */
 
-static rs_status set_text(rs_record *r, const char *name, rs_text *t, rs_error *err)
-{
+static rs_status set_text(rs_record *r, const char *name, rs_text *t, rs_error *err) {
     rs_status st = rs_text_status(t, err);
     st = st == RS_OK ? rs_store_set_string(r->store, "/", name, t->data ? t->data : "", err) : st;
     rs_text_deinit(t);
     return st;
 }
 
-static rs_status set_model_files(rs_record *r, rs_error *err)
-{
+static rs_status set_model_files(rs_record *r, rs_error *err) {
     rs_status st = RS_OK;
     rs_checkpoint *c = r->input->model.checkpoint;
     rs_text t = {0};
@@ -31,7 +30,8 @@ static rs_status set_model_files(rs_record *r, rs_error *err)
         RS_TRY(rs_checkpoint_file_sha256(c, i, hex, err));
         rs_text_append(&t, i ? ",{\"path\":" : "{\"path\":");
         rs_text_json_string(&t, path, strlen(path));
-        rs_text_printf(&t, ",\"bytes\":%llu,\"sha256\":\"%s\"}", (unsigned long long)rs_checkpoint_file_size(c, i), hex);
+        rs_text_printf(&t, ",\"bytes\":%llu,\"sha256\":\"%s\"}", (unsigned long long)rs_checkpoint_file_size(c, i),
+                       hex);
     }
     rs_text_append(&t, "]");
     return set_text(r, "model_files", &t, err);
@@ -40,8 +40,7 @@ out:
     return st;
 }
 
-static rs_status set_text_files(rs_record *r, rs_error *err)
-{
+static rs_status set_text_files(rs_record *r, rs_error *err) {
     const rs_corpus *c = &r->input->corpus;
     rs_text t = {0};
     rs_text_append(&t, "[");
@@ -49,27 +48,29 @@ static rs_status set_text_files(rs_record *r, rs_error *err)
         const rs_corpus_file *f = &c->files[i];
         rs_text_append(&t, i ? ",{\"path\":" : "{\"path\":");
         rs_text_json_string(&t, f->path, strlen(f->path));
-        rs_text_printf(&t, ",\"bytes\":%lld,\"tokens\":%lld,\"windows\":%lld,\"left_over\":%lld}", (long long)f->bytes, (long long)f->tokens,
-                       (long long)f->windows, (long long)f->left_over);
+        rs_text_printf(&t, ",\"bytes\":%lld,\"tokens\":%lld,\"windows\":%lld,\"left_over\":%lld}", (long long)f->bytes,
+                       (long long)f->tokens, (long long)f->windows, (long long)f->left_over);
     }
     rs_text_append(&t, "]");
     return set_text(r, "text_files", &t, err);
 }
 
-static void layer_fact(rs_text *t, const rs_layer *l)
-{
-    rs_text_printf(t, "{\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"v_dim\":%d,\"window\":%lld,\"pairs\":%d,\"rotated\":%d,\"base\":%.17g,\"kind\":", l->heads,
-                   l->kv_heads, l->head_dim, l->v_dim, (long long)l->window, l->rope.n_pairs, l->rope.n_rotated, l->rope.base);
+static void layer_fact(rs_text *t, const rs_layer *l) {
+    rs_text_printf(t,
+                   "{\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"v_dim\":%d,\"window\":%lld,\"pairs\":%d,"
+                   "\"rotated\":%d,\"base\":%.17g,\"kind\":",
+                   l->heads, l->kv_heads, l->head_dim, l->v_dim, (long long)l->window, l->rope.n_pairs,
+                   l->rope.n_rotated, l->rope.base);
     rs_text_json_string(t, l->rope.kind, strlen(l->rope.kind));
     rs_text_append(t, ",\"words\":");
     rs_text_json_string(t, l->rope.words, strlen(l->rope.words));
     rs_text_append(t, ",\"source\":");
     rs_text_json_string(t, l->rope.source, strlen(l->rope.source));
-    rs_text_printf(t, ",\"scale\":%.17g,\"softcap\":%.17g,\"cache_bytes_1024\":%lld}", l->scale, l->softcap, (long long)rs_rope_cache_bytes(&l->rope, 1024));
+    rs_text_printf(t, ",\"scale\":%.17g,\"softcap\":%.17g,\"cache_bytes_1024\":%lld}", l->scale, l->softcap,
+                   (long long)rs_rope_cache_bytes(&l->rope, 1024));
 }
 
-static rs_status set_layer_facts(rs_record *r, rs_error *err)
-{
+static rs_status set_layer_facts(rs_record *r, rs_error *err) {
     const rs_graph *g = r->input->model.graph;
     rs_text t = {0};
     rs_text_append(&t, "[");
@@ -81,8 +82,7 @@ static rs_status set_layer_facts(rs_record *r, rs_error *err)
     return set_text(r, "layer_facts", &t, err);
 }
 
-static rs_status set_warnings(rs_record *r, rs_error *err)
-{
+static rs_status set_warnings(rs_record *r, rs_error *err) {
     const rs_graph *g = r->input->model.graph;
     rs_text t = {0};
     for (int i = 0; i < g->n_warnings; i++) {
@@ -99,8 +99,7 @@ typedef struct int_fact {
     int64_t value;
 } int_fact;
 
-static rs_status set_texts(rs_record *r, const text_fact *f, size_t n, rs_error *err)
-{
+static rs_status set_texts(rs_record *r, const text_fact *f, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     for (size_t i = 0; i < n && st == RS_OK; i++) {
         st = rs_store_set_string(r->store, "/", f[i].name, f[i].value, err);
@@ -108,8 +107,7 @@ static rs_status set_texts(rs_record *r, const text_fact *f, size_t n, rs_error 
     return st;
 }
 
-static rs_status set_ints(rs_record *r, const int_fact *f, size_t n, rs_error *err)
-{
+static rs_status set_ints(rs_record *r, const int_fact *f, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     for (size_t i = 0; i < n && st == RS_OK; i++) {
         st = rs_store_set_int(r->store, "/", f[i].name, f[i].value, err);
@@ -117,8 +115,7 @@ static rs_status set_ints(rs_record *r, const int_fact *f, size_t n, rs_error *e
     return st;
 }
 
-static rs_status set_facts(rs_record *r, const rs_device_info *device, const char *probes, rs_error *err)
-{
+static rs_status set_facts(rs_record *r, const rs_device_info *device, const char *probes, rs_error *err) {
     rs_status st = RS_OK;
     const rs_input *in = r->input;
     const rs_graph *g = in->model.graph;
@@ -137,11 +134,14 @@ static rs_status set_facts(rs_record *r, const rs_device_info *device, const cha
         {"rope_words", g->rope_words},
         {"ids_sha256", c->sha256},
         {"tokenizer", in->tokenizer ? rs_tokenizer_kind(in->tokenizer) : "none (token ids were given)"},
-        {"bos", c->bos ? "every sequence begins with BOS" : in->tokenizer ? "no BOS" : "as given in the ids"},
+        {"bos", c->bos          ? "every sequence begins with BOS"
+                : in->tokenizer ? "no BOS"
+                                : "as given in the ids"},
         {"device", device->name},
         {"probes", probes},
-        {"perplexity_definition", "exp(mean_nll); mean_nll = mean of -ln p(token | tokens before it) over all tokens but the first of each "
-                                  "sequence; sequences are non-overlapping windows, scored independently"},
+        {"perplexity_definition",
+         "exp(mean_nll); mean_nll = mean of -ln p(token | tokens before it) over all tokens but the first of each "
+         "sequence; sequences are non-overlapping windows, scored independently"},
     };
     const int_fact ints[] = {
         {"parameters", rs_weights_parameters(in->model.weights)},
@@ -167,7 +167,8 @@ out:
     return st;
 }
 
-/* ---- /rope --------------------------------------------------------------------------------------------------------------- */
+/* ---- /rope
+ * --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct rope_column {
     const char *name, *unit, *long_name;
@@ -191,12 +192,12 @@ static const rope_column rope_columns[] = {
     {"rope/region", "1", "0 kept, 1 blended, 2 scaled, 3 unrotated", RS_F32, rope_region},
 };
 
-static rs_status write_rope_column(rs_record *r, const rope_column *c, rs_error *err)
-{
+static rs_status write_rope_column(rs_record *r, const rope_column *c, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = r->input->model.graph;
     rs_array a = {0};
-    RS_TRY(rs_array_init(&a, err, c->name, c->stored_as, c->unit, c->long_name, 2, "layer", (int64_t)g->n_layers, "pair", g->max_pairs));
+    RS_TRY(rs_array_init(&a, err, c->name, c->stored_as, c->unit, c->long_name, 2, "layer", (int64_t)g->n_layers,
+                         "pair", g->max_pairs));
     for (int l = 0; l < g->n_layers; l++) {
         for (int f = 0; f < g->layers[l].rope.n_pairs; f++) {
             a.data[l * g->max_pairs + f] = c->value(&g->layers[l].rope, f);
@@ -208,8 +209,7 @@ out:
     return st;
 }
 
-static rs_status define_axes(rs_record *r, rs_error *err)
-{
+static rs_status define_axes(rs_record *r, rs_error *err) {
     rs_status st = RS_OK;
     rs_arrays axes = {0};
     RS_TRY(rs_probe_axes(r->facts, &axes, err));
@@ -222,8 +222,7 @@ out:
     return st;
 }
 
-rs_status rs_record_begin(rs_record *r, const rs_device_info *device, const char *probes, rs_error *err)
-{
+rs_status rs_record_begin(rs_record *r, const rs_device_info *device, const char *probes, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(set_facts(r, device, probes, err));
     RS_TRY(define_axes(r, err));
@@ -234,15 +233,16 @@ out:
     return st;
 }
 
-/* ---- probe arrays, layer by layer ------------------------------------------------------------------------------------------ */
+/* ---- probe arrays, layer by layer
+ * ------------------------------------------------------------------------------------------ */
 
 /* Length of an axis over all layers: layers with fewer heads or pairs are padded up to the widest. */
-static int64_t padded(const rs_graph *g, const char *axis, int64_t here)
-{
+static int64_t padded(const rs_graph *g, const char *axis, int64_t here) {
     const struct {
         const char *axis;
         int64_t size;
-    } widest[] = {{"head", g->max_heads}, {"kv_head", g->max_kv_heads}, {"pair", g->max_pairs}, {"v_pair", g->max_v_dim / 2}};
+    } widest[] = {
+        {"head", g->max_heads}, {"kv_head", g->max_kv_heads}, {"pair", g->max_pairs}, {"v_pair", g->max_v_dim / 2}};
     for (size_t i = 0; i < sizeof widest / sizeof *widest; i++) {
         if (strcmp(widest[i].axis, axis) == 0) {
             return widest[i].size;
@@ -251,9 +251,9 @@ static int64_t padded(const rs_graph *g, const char *axis, int64_t here)
     return here;
 }
 
-/* Axes of raw state that mean something in one array only get their length into the name: an axis of the store has one length. */
-static bool shared_axis(const char *axis, int64_t n)
-{
+/* Axes of raw state that mean something in one array only get their length into the name: an axis of the store has one
+ * length. */
+static bool shared_axis(const char *axis, int64_t n) {
     static const char *const shared[] = {"head", "kv_head", "pair", "v_pair", "bucket", "distance"};
     for (size_t i = 0; i < sizeof shared / sizeof *shared; i++) {
         if (strcmp(shared[i], axis) == 0) {
@@ -264,8 +264,7 @@ static bool shared_axis(const char *axis, int64_t n)
 }
 
 /* The array as the store will hold it: a layer axis in front, the others padded. No data. */
-static void stored_shape(const rs_record *r, const rs_array *a, bool state, rs_array *shape)
-{
+static void stored_shape(const rs_record *r, const rs_array *a, bool state, rs_array *shape) {
     const rs_graph *g = r->input->model.graph;
     *shape = *a;
     shape->data = NULL;
@@ -275,19 +274,20 @@ static void stored_shape(const rs_record *r, const rs_array *a, bool state, rs_a
     for (int i = 0; i < a->n_dims; i++) {
         shape->dims[i + 1] = padded(g, a->dim_names[i], a->dims[i]);
         if (state && !shared_axis(a->dim_names[i], a->dims[i])) {
-            snprintf(shape->dim_names[i + 1], sizeof shape->dim_names[i + 1], "%.20s_%lld", a->dim_names[i], (long long)a->dims[i]);
+            snprintf(shape->dim_names[i + 1], sizeof shape->dim_names[i + 1], "%.20s_%lld", a->dim_names[i],
+                     (long long)a->dims[i]);
         } else {
             memcpy(shape->dim_names[i + 1], a->dim_names[i], sizeof a->dim_names[i]);
         }
     }
 }
 
-static rs_status put_layer(rs_record *r, int layer, const rs_array *a, bool state, rs_error *err)
-{
+static rs_status put_layer(rs_record *r, int layer, const rs_array *a, bool state, rs_error *err) {
     rs_array shape;
     int64_t start[RS_ARRAY_DIMS] = {layer}, count[RS_ARRAY_DIMS] = {1};
     if (a->n_dims + 1 > RS_ARRAY_DIMS) {
-        return rs_fail(err, RS_E_INTERNAL, "array '%s' has %d axes; with the layer axis at most %d can be stored", a->name, a->n_dims, RS_ARRAY_DIMS);
+        return rs_fail(err, RS_E_INTERNAL, "array '%s' has %d axes; with the layer axis at most %d can be stored",
+                       a->name, a->n_dims, RS_ARRAY_DIMS);
     }
     stored_shape(r, a, state, &shape);
     if (!rs_store_has(r->store, a->name)) {
@@ -302,8 +302,8 @@ static rs_status put_layer(rs_record *r, int layer, const rs_array *a, bool stat
     return rs_store_put_f64(r->store, a->name, start, count, a->data, err);
 }
 
-rs_status rs_record_layer(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state, const rs_arrays *results, rs_error *err)
-{
+rs_status rs_record_layer(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state,
+                          const rs_arrays *results, rs_error *err) {
     rs_status st = RS_OK;
     rs_record *r = ctx;
     (void)kind;
@@ -318,11 +318,11 @@ out:
     return st;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Mean over all scored tokens, compensated: the order of summation must not show in the last printed digit. */
-static double mean_scored(const double *nll, int64_t n, int64_t *scored)
-{
+static double mean_scored(const double *nll, int64_t n, int64_t *scored) {
     double sum = 0, rest = 0;
     *scored = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -336,14 +336,14 @@ static double mean_scored(const double *nll, int64_t n, int64_t *scored)
     return sum / (double)*scored;
 }
 
-rs_status rs_record_end(rs_record *r, const double *nll, double seconds, rs_error *err)
-{
+rs_status rs_record_end(rs_record *r, const double *nll, double seconds, rs_error *err) {
     rs_status st = RS_OK;
     const rs_corpus *c = &r->input->corpus;
     rs_array a = {0};
     int64_t scored = 0, n = c->sequences * c->context;
     double mean = mean_scored(nll, n, &scored);
-    RS_TRY(rs_array_init(&a, err, "loss/token_nll", RS_F64, "nats", "-ln p(token at this position | tokens before it); NaN at position 0", 2, "sequence",
+    RS_TRY(rs_array_init(&a, err, "loss/token_nll", RS_F64, "nats",
+                         "-ln p(token at this position | tokens before it); NaN at position 0", 2, "sequence",
                          c->sequences, "position", c->context));
     memcpy(a.data, nll, sizeof *nll * (size_t)n);
     a.count = 1;

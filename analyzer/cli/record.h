@@ -1,5 +1,5 @@
-/* cli/record.h: puts a run into its store: what was run (attributes), the rotary tables, every probe's arrays layer by layer,
- * the loss; and afterwards its row in the catalogue. The only place that joins probes to the store. */
+/* cli/record.h: puts a run into its store: what was run (attributes), the rotary tables, every probe's arrays layer by
+ * layer, the loss; and afterwards its row in the catalogue. The only place that joins probes to the store. */
 #ifndef RS_CLI_RECORD_H
 #define RS_CLI_RECORD_H
 
@@ -17,7 +17,8 @@ typedef struct rs_record {
 /* Attributes of "/", axes with their own values, /rope. `probes`: names, blank-separated. */
 rs_status rs_record_begin(rs_record *r, const rs_device_info *device, const char *probes, rs_error *err);
 /* rs_probe_sink: ctx is the rs_record. Arrays get a leading layer axis and are padded with NaN to the widest layer. */
-rs_status rs_record_layer(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state, const rs_arrays *results, rs_error *err);
+rs_status rs_record_layer(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state,
+                          const rs_arrays *results, rs_error *err);
 /* /loss, mean_nll, perplexity, time and memory. nll: [sequences, positions]. */
 rs_status rs_record_end(rs_record *r, const double *nll, double seconds, rs_error *err);
 /* Reads the finished run file and adds its row to the catalogue. */

@@ -1,4 +1,5 @@
-/* The catalogue's row of a run is read back from the finished run file: what the catalogue says is what the file holds. */
+/* The catalogue's row of a run is read back from the finished run file: what the catalogue says is what the file holds.
+ */
 #include "analyzer/cli/record.h"
 
 #include "analyzer/base/alloc.h"
@@ -13,8 +14,24 @@ enum { COLUMNS = 18 };
 
 /* Arrays that the catalogue takes its numbers from. One that was not measured leaves NaN. */
 typedef enum column {
-    PREVIOUS, FIRST, DIAGONAL, INDUCTION, DUPLICATE, ENTROPY, MEAN_DISTANCE, TOP_Q, TOP_K,
-    THETA, Q_MEAN, K_MEAN, Q_SHARE, K_SHARE, ZERO_COST, UNROTATE_COST, CONCENTRATION_Q, CONCENTRATION_K
+    PREVIOUS,
+    FIRST,
+    DIAGONAL,
+    INDUCTION,
+    DUPLICATE,
+    ENTROPY,
+    MEAN_DISTANCE,
+    TOP_Q,
+    TOP_K,
+    THETA,
+    Q_MEAN,
+    K_MEAN,
+    Q_SHARE,
+    K_SHARE,
+    ZERO_COST,
+    UNROTATE_COST,
+    CONCENTRATION_Q,
+    CONCENTRATION_K
 } column;
 
 static const char *const column_names[COLUMNS] = {
@@ -46,8 +63,7 @@ typedef struct source {
 } source;
 
 /* Value of a [layer, head|kv_head|-, pair|-] array; NaN where it was not measured. */
-static double value(const source *s, column c, int64_t layer, int64_t head, int64_t pair)
-{
+static double value(const source *s, column c, int64_t layer, int64_t head, int64_t pair) {
     const rs_array *a = &s->column[c];
     int64_t index[3] = {layer}, at = 0;
     if (!a->data) {
@@ -55,7 +71,9 @@ static double value(const source *s, column c, int64_t layer, int64_t head, int6
     }
     for (int i = 1; i < a->n_dims && i < 3; i++) {
         const char *axis = a->dim_names[i];
-        index[i] = strcmp(axis, "pair") == 0 ? pair : strcmp(axis, "kv_head") == 0 ? head / (s->heads / s->kv_heads) : head;
+        index[i] = strcmp(axis, "pair") == 0      ? pair
+                   : strcmp(axis, "kv_head") == 0 ? head / (s->heads / s->kv_heads)
+                                                  : head;
     }
     for (int i = 0; i < a->n_dims; i++) {
         at = at * a->dims[i] + index[i];
@@ -63,13 +81,9 @@ static double value(const source *s, column c, int64_t layer, int64_t head, int6
     return a->data[at];
 }
 
-static int whole(double v)
-{
-    return isnan(v) ? -1 : (int)v;
-}
+static int whole(double v) { return isnan(v) ? -1 : (int)v; }
 
-static rs_status read_columns(rs_store *f, source *s, rs_error *err)
-{
+static rs_status read_columns(rs_store *f, source *s, rs_error *err) {
     rs_status st = RS_OK;
     for (int i = 0; i < COLUMNS; i++) {
         if (rs_store_has(f, column_names[i])) {
@@ -84,8 +98,7 @@ out:
     return st;
 }
 
-static rs_status head_rows(const source *s, rs_catalog_head **rows, rs_error *err)
-{
+static rs_status head_rows(const source *s, rs_catalog_head **rows, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(RS_NEW(rows, (size_t)(s->layers * s->heads), err));
     for (int64_t l = 0; l < s->layers; l++) {
@@ -108,8 +121,7 @@ out:
     return st;
 }
 
-static rs_status pair_rows(const source *s, rs_catalog_pair **rows, rs_error *err)
-{
+static rs_status pair_rows(const source *s, rs_catalog_pair **rows, rs_error *err) {
     rs_status st = RS_OK;
     rs_catalog_pair *at = NULL;
     RS_TRY(RS_NEW(rows, (size_t)(s->layers * s->heads * s->pairs), err));
@@ -137,8 +149,7 @@ out:
 }
 
 /* An attribute as a string that lives as long as the source; "" when absent. */
-static rs_status text_of(rs_store *f, source *s, const char *name, const char **out, rs_error *err)
-{
+static rs_status text_of(rs_store *f, source *s, const char *name, const char **out, rs_error *err) {
     char *value_text = NULL;
     rs_status st = rs_store_get_string(f, "/", name, &value_text, err);
     s->text[s->n_texts++] = value_text;
@@ -146,15 +157,21 @@ static rs_status text_of(rs_store *f, source *s, const char *name, const char **
     return st;
 }
 
-static rs_status texts(rs_store *f, source *s, rs_catalog_run *run, rs_error *err)
-{
+static rs_status texts(rs_store *f, source *s, rs_catalog_run *run, rs_error *err) {
     rs_status st = RS_OK;
     const struct {
         const char *name, **out;
-    } wanted[] = {{"model_name", &run->model_name},     {"model_path", &run->model_path}, {"family", &run->family},
-                  {"model_files", &run->model_sha256},  {"model_container", &run->container}, {"rope_words", &run->rope_words},
-                  {"created", &run->created},           {"tool_version", &run->tool_version}, {"command_line", &run->command_line},
-                  {"device", &run->device},             {"ids_sha256", &run->ids_sha256}};
+    } wanted[] = {{"model_name", &run->model_name},
+                  {"model_path", &run->model_path},
+                  {"family", &run->family},
+                  {"model_files", &run->model_sha256},
+                  {"model_container", &run->container},
+                  {"rope_words", &run->rope_words},
+                  {"created", &run->created},
+                  {"tool_version", &run->tool_version},
+                  {"command_line", &run->command_line},
+                  {"device", &run->device},
+                  {"ids_sha256", &run->ids_sha256}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         RS_TRY(text_of(f, s, wanted[i].name, wanted[i].out, err));
     }
@@ -162,8 +179,7 @@ out:
     return st;
 }
 
-static void numbers(rs_store *f, const source *s, rs_catalog_run *run)
-{
+static void numbers(rs_store *f, const source *s, rs_catalog_run *run) {
     run->parameters = (int64_t)rs_store_get_real(f, "/", "parameters", 0);
     run->layers = s->layers;
     run->heads = s->heads;
@@ -179,8 +195,7 @@ static void numbers(rs_store *f, const source *s, rs_catalog_run *run)
 }
 
 /* The model's identity: SHA-256 over the hashes of all its files, or the one file's own. */
-static rs_status model_identity(const char *files_json, char hex[65], rs_error *err)
-{
+static rs_status model_identity(const char *files_json, char hex[65], rs_error *err) {
     rs_status st = RS_OK;
     rs_json *files = NULL;
     rs_text all = {0};
@@ -201,8 +216,7 @@ out:
     return st;
 }
 
-static rs_status hash_run(const char *path, char hex[65], rs_error *err)
-{
+static rs_status hash_run(const char *path, char hex[65], rs_error *err) {
     rs_file *f = NULL;
     rs_status st = rs_file_open(path, &f, err);
     st = st == RS_OK ? rs_file_sha256(f, hex, err) : st;
@@ -210,8 +224,7 @@ static rs_status hash_run(const char *path, char hex[65], rs_error *err)
     return st;
 }
 
-rs_status rs_record_catalog(const char *run_path, const char *catalog_path, rs_error *err)
-{
+rs_status rs_record_catalog(const char *run_path, const char *catalog_path, rs_error *err) {
     rs_status st = RS_OK;
     rs_store *f = NULL;
     source s = {0};

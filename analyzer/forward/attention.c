@@ -1,5 +1,5 @@
-/* Residual stream -> z of one sequence: norm, projections, q/k norm, rotation, then tiles of query rows: scores, mask and
- * softmax, values. T x T never exists: a tile has R rows and only the columns that some row of it may see. */
+/* Residual stream -> z of one sequence: norm, projections, q/k norm, rotation, then tiles of query rows: scores, mask
+ * and softmax, values. T x T never exists: a tile has R rows and only the columns that some row of it may see. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -7,18 +7,15 @@
 
 #include <string.h>
 
-static rs_view index_view(const rs_run *r, int64_t first, int64_t n)
-{
+static rs_view index_view(const rs_run *r, int64_t first, int64_t n) {
     return rs_view_1d(r->index, sizeof(int32_t) * (size_t)first, RS_I32, n);
 }
 
-static rs_status write_index(rs_run *r, int64_t first, const int32_t *v, int n, rs_error *err)
-{
+static rs_status write_index(rs_run *r, int64_t first, const int32_t *v, int n, rs_error *err) {
     return r->backend->write(r->device, r->index, sizeof *v * (size_t)first, v, sizeof *v * (size_t)n, err);
 }
 
-static rs_status upload_tables(rs_run *r, const rs_rope *rope, rs_error *err)
-{
+static rs_status upload_tables(rs_run *r, const rs_rope *rope, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = (size_t)(r->rotary.n_rotations * r->o.positions * rope->n_pairs);
     float *table = NULL;
@@ -30,8 +27,7 @@ out:
     return st;
 }
 
-static rs_status upload_rotary(rs_run *r, const rs_layer *l, rs_error *err)
-{
+static rs_status upload_rotary(rs_run *r, const rs_layer *l, rs_error *err) {
     rs_status st = RS_OK;
     rs_index_layout x = rs_pass_index(r);
     RS_TRY(write_index(r, x.lo, l->rope.lo, l->rope.n_pairs, err));
@@ -47,20 +43,19 @@ out:
 }
 
 /* Pair table of two layers: equal components and attention factors? (theta is compared in the rotations) */
-static bool same_components(const rs_rope *a, const rs_rope *b)
-{
+static bool same_components(const rs_rope *a, const rs_rope *b) {
     size_t n = (size_t)a->n_pairs;
-    return a->n_pairs == b->n_pairs && memcmp(a->lo, b->lo, n * sizeof *a->lo) == 0 && memcmp(a->hi, b->hi, n * sizeof *a->hi) == 0 &&
-           memcmp(a->factor, b->factor, n * sizeof *a->factor) == 0;
+    return a->n_pairs == b->n_pairs && memcmp(a->lo, b->lo, n * sizeof *a->lo) == 0 &&
+           memcmp(a->hi, b->hi, n * sizeof *a->hi) == 0 && memcmp(a->factor, b->factor, n * sizeof *a->factor) == 0;
 }
 
-rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err)
-{
+rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
     rs_rotary next = {0};
     RS_TRY(rs_rotary_resolve(r->graph, layer, r->o.edits, r->o.n_edits, NULL, &next, err));
-    bool same = layer > 0 && r->rotary.rotation && rs_rotary_equal(&next, &r->rotary) && same_components(&l->rope, &l[-1].rope);
+    bool same =
+        layer > 0 && r->rotary.rotation && rs_rotary_equal(&next, &r->rotary) && same_components(&l->rope, &l[-1].rope);
     rs_rotary_deinit(&r->rotary);
     r->rotary = next;
     if (!same) {
@@ -70,23 +65,24 @@ out:
     return st;
 }
 
-static rs_op project(rs_view x, rs_view w, rs_view bias, rs_mem *y, int64_t first)
-{
+static rs_op project(rs_view x, rs_view w, rs_view bias, rs_mem *y, int64_t first) {
     int64_t rows = x.dim[0], cols = w.dim[0];
     return (rs_op){.kind = RS_OP_MATMUL,
-                   .u.matmul = {.x = x, .w = w, .bias = bias, .y = rs_view_2d(y, (size_t)(first * cols) * sizeof(float), RS_F32, rows, cols)}};
+                   .u.matmul = {.x = x,
+                                .w = w,
+                                .bias = bias,
+                                .y = rs_view_2d(y, (size_t)(first * cols) * sizeof(float), RS_F32, rows, cols)}};
 }
 
 /* q, k, v of rows first..first+n-1 of the sequence. */
-static rs_status project_rows(rs_run *r, int64_t sequence, int64_t first, int64_t n, rs_error *err)
-{
+static rs_status project_rows(rs_run *r, int64_t sequence, int64_t first, int64_t n, rs_error *err) {
     const rs_graph *g = r->graph;
     const rs_view *w = r->layer.w;
     rs_view x = rs_pass_residual(r, sequence, first, n);
     rs_view h = rs_view_2d(r->normed, 0, RS_F32, n, g->width);
     rs_op ops[4] = {
-        rs_pass_norm(g, rs_view_3d(x.mem, x.offset, RS_F32, n, 1, g->width), rs_view_3d(r->normed, 0, RS_F32, n, 1, g->width), w[RS_W_ATTN_NORM],
-                     w[RS_W_ATTN_NORM_BIAS]),
+        rs_pass_norm(g, rs_view_3d(x.mem, x.offset, RS_F32, n, 1, g->width),
+                     rs_view_3d(r->normed, 0, RS_F32, n, 1, g->width), w[RS_W_ATTN_NORM], w[RS_W_ATTN_NORM_BIAS]),
         project(h, w[RS_W_Q], w[RS_W_Q_BIAS], r->q, first),
         project(h, w[RS_W_K], w[RS_W_K_BIAS], r->k, first),
         project(h, w[RS_W_V], w[RS_W_V_BIAS], r->v, first),
@@ -94,13 +90,12 @@ static rs_status project_rows(rs_run *r, int64_t sequence, int64_t first, int64_
     return rs_pass_ops(r, ops, 4, err);
 }
 
-static rs_view heads_view(rs_mem *m, int64_t positions, int64_t heads, int64_t width)
-{
+static rs_view heads_view(rs_mem *m, int64_t positions, int64_t heads, int64_t width) {
     return rs_view_3d(m, 0, RS_F32, positions, heads, width);
 }
 
-static rs_status fire_heads(rs_run *r, rs_site site, int layer, int64_t sequence, rs_mem *m, int64_t heads, int64_t width, rs_error *err)
-{
+static rs_status fire_heads(rs_run *r, rs_site site, int layer, int64_t sequence, rs_mem *m, int64_t heads,
+                            int64_t width, rs_error *err) {
     const rs_layer *l = &r->graph->layers[layer];
     if (!rs_pass_watched(r, site, layer)) {
         return RS_OK;
@@ -117,15 +112,13 @@ static rs_status fire_heads(rs_run *r, rs_site site, int layer, int64_t sequence
     return rs_pass_fire(r, &f, err);
 }
 
-static rs_status norm_heads(rs_run *r, rs_mem *m, int64_t heads, int64_t width, rs_view weight, rs_error *err)
-{
+static rs_status norm_heads(rs_run *r, rs_mem *m, int64_t heads, int64_t width, rs_view weight, rs_error *err) {
     rs_view x = heads_view(m, r->o.positions, heads, width);
     rs_op op = rs_pass_norm(r->graph, x, x, weight, RS_ABSENT);
     return rs_pass_ops(r, &op, 1, err);
 }
 
-static rs_op rotate(const rs_run *r, const rs_layer *l, rs_view x, rs_view y, int64_t variant, int64_t source)
-{
+static rs_op rotate(const rs_run *r, const rs_layer *l, rs_view x, rs_view y, int64_t variant, int64_t source) {
     rs_index_layout at = rs_pass_index(r);
     int64_t F = l->rope.n_pairs, R = r->rotary.n_rotations, T = r->o.positions;
     return (rs_op){.kind = RS_OP_ROPE,
@@ -139,26 +132,25 @@ static rs_op rotate(const rs_run *r, const rs_layer *l, rs_view x, rs_view y, in
                               .source = index_view(r, source, y.dim[1])}};
 }
 
-static rs_view key_slots(const rs_run *r, const rs_layer *l)
-{
+static rs_view key_slots(const rs_run *r, const rs_layer *l) {
     return heads_view(r->rotary.plain ? r->k : r->slots, r->o.positions, r->rotary.n_slots, l->head_dim);
 }
 
-static rs_status rotate_all(rs_run *r, const rs_layer *l, rs_error *err)
-{
+static rs_status rotate_all(rs_run *r, const rs_layer *l, rs_error *err) {
     rs_index_layout at = rs_pass_index(r);
     rs_view q = heads_view(r->q, r->o.positions, l->heads, l->head_dim);
     rs_op ops[2] = {rotate(r, l, q, q, at.q_variant, at.q_source),
-                    rotate(r, l, heads_view(r->k, r->o.positions, l->kv_heads, l->head_dim), key_slots(r, l), at.slot_variant, at.slot_source)};
+                    rotate(r, l, heads_view(r->k, r->o.positions, l->kv_heads, l->head_dim), key_slots(r, l),
+                           at.slot_variant, at.slot_source)};
     return rs_pass_ops(r, ops, 2, err);
 }
 
 /* Query rows row0 .. row0+n-1 against the columns any of them may see. */
-static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int64_t n, rs_error *err)
-{
+static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int64_t n, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
-    int64_t H = l->heads, col0 = l->window > 0 && row0 - l->window + 1 > 0 ? row0 - l->window + 1 : 0, C = row0 + n - col0;
+    int64_t H = l->heads, col0 = l->window > 0 && row0 - l->window + 1 > 0 ? row0 - l->window + 1 : 0,
+            C = row0 + n - col0;
     bool scores_watched = rs_pass_watched(r, RS_SITE_SCORES, layer);
     rs_view s = rs_view_3d(r->tile, 0, RS_F32, H, n, C), stats = rs_view_3d(r->stats, 0, RS_F32, H, n, 2);
     rs_view q = rs_view_rows(heads_view(r->q, r->o.positions, H, l->head_dim), row0, n);
@@ -166,10 +158,22 @@ static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int6
     rs_view v = rs_view_rows(heads_view(r->v, r->o.positions, l->kv_heads, l->v_dim), col0, C);
     rs_view z = rs_view_rows(heads_view(r->z, r->o.positions, H, l->v_dim), row0, n);
     rs_op score = {.kind = RS_OP_SCORES,
-                   .u.scores = {.q = q, .k = k, .slot = index_view(r, rs_pass_index(r).head_slot, H), .s = s, .scale = (float)l->scale, .row0 = row0, .col0 = col0}};
-    rs_op mask = {.kind = RS_OP_MASK, .u.mask = {.s = s, .row0 = row0, .col0 = col0, .window = l->window, .softcap = (float)l->softcap}};
+                   .u.scores = {.q = q,
+                                .k = k,
+                                .slot = index_view(r, rs_pass_index(r).head_slot, H),
+                                .s = s,
+                                .scale = (float)l->scale,
+                                .row0 = row0,
+                                .col0 = col0}};
+    rs_op mask = {.kind = RS_OP_MASK,
+                  .u.mask = {.s = s, .row0 = row0, .col0 = col0, .window = l->window, .softcap = (float)l->softcap}};
     rs_op softmax = {.kind = RS_OP_SOFTMAX,
-                     .u.softmax = {.s = s, .stats = stats, .row0 = row0, .col0 = col0, .window = l->window, .softcap = scores_watched ? 0 : (float)l->softcap}};
+                     .u.softmax = {.s = s,
+                                   .stats = stats,
+                                   .row0 = row0,
+                                   .col0 = col0,
+                                   .window = l->window,
+                                   .softcap = scores_watched ? 0 : (float)l->softcap}};
     rs_op mix = {.kind = RS_OP_MIX, .u.mix = {.p = s, .v = v, .z = z, .row0 = row0, .col0 = col0}};
     rs_frame f = rs_pass_frame(r, RS_SITE_SCORES, layer, sequence);
     f.view = s;
@@ -189,8 +193,7 @@ out:
     return st;
 }
 
-static rs_status project_sequence(rs_run *r, int layer, int64_t sequence, rs_error *err)
-{
+static rs_status project_sequence(rs_run *r, int layer, int64_t sequence, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
     for (int64_t first = 0; first < r->o.positions; first += r->plan.chunk_rows) {
@@ -208,13 +211,13 @@ static rs_status project_sequence(rs_run *r, int layer, int64_t sequence, rs_err
     RS_TRY(fire_heads(r, RS_SITE_K_ROPE, layer, sequence, r->k, l->kv_heads, l->head_dim, err));
     RS_TRY(rotate_all(r, l, err));
     RS_TRY(fire_heads(r, RS_SITE_ROT_Q, layer, sequence, r->q, l->heads, l->head_dim, err));
-    RS_TRY(fire_heads(r, RS_SITE_ROT_K, layer, sequence, r->rotary.plain ? r->k : r->slots, r->rotary.n_slots, l->head_dim, err));
+    RS_TRY(fire_heads(r, RS_SITE_ROT_K, layer, sequence, r->rotary.plain ? r->k : r->slots, r->rotary.n_slots,
+                      l->head_dim, err));
 out:
     return st;
 }
 
-rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err)
-{
+rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
     RS_TRY(project_sequence(r, layer, sequence, err));

@@ -1,36 +1,28 @@
-/* z -> the residual stream behind the layer: output projection, mlp, and how the two are added (DESIGN 2: residual topology). */
+/* z -> the residual stream behind the layer: output projection, mlp, and how the two are added (DESIGN 2: residual
+ * topology). */
 #include "analyzer/forward/pass.h"
 
-static rs_view rows_of(rs_mem *m, int64_t n, int64_t width)
-{
-    return rs_view_2d(m, 0, RS_F32, n, width);
-}
+static rs_view rows_of(rs_mem *m, int64_t n, int64_t width) { return rs_view_2d(m, 0, RS_F32, n, width); }
 
-static rs_view as_groups(rs_view v)
-{
-    return rs_view_3d(v.mem, v.offset, RS_F32, v.dim[0], 1, v.dim[1]);
-}
+static rs_view as_groups(rs_view v) { return rs_view_3d(v.mem, v.offset, RS_F32, v.dim[0], 1, v.dim[1]); }
 
-static rs_activation activation(rs_graph_act a)
-{
-    static const rs_activation map[] = {[RS_GRAPH_SILU] = RS_ACT_SILU, [RS_GRAPH_GELU_ERF] = RS_ACT_GELU_ERF, [RS_GRAPH_GELU_TANH] = RS_ACT_GELU_TANH,
-                                        [RS_GRAPH_RELU] = RS_ACT_RELU, [RS_GRAPH_RELU2] = RS_ACT_RELU2};
+static rs_activation activation(rs_graph_act a) {
+    static const rs_activation map[] = {[RS_GRAPH_SILU] = RS_ACT_SILU,
+                                        [RS_GRAPH_GELU_ERF] = RS_ACT_GELU_ERF,
+                                        [RS_GRAPH_GELU_TANH] = RS_ACT_GELU_TANH,
+                                        [RS_GRAPH_RELU] = RS_ACT_RELU,
+                                        [RS_GRAPH_RELU2] = RS_ACT_RELU2};
     return map[a];
 }
 
-static rs_op matmul(rs_view x, rs_view w, rs_view bias, rs_view y)
-{
+static rs_op matmul(rs_view x, rs_view w, rs_view bias, rs_view y) {
     return (rs_op){.kind = RS_OP_MATMUL, .u.matmul = {.x = x, .w = w, .bias = bias, .y = y}};
 }
 
-static rs_op add(rs_view x, rs_view y)
-{
-    return (rs_op){.kind = RS_OP_ADD, .u.add = {.x = x, .y = y, .a = 1, .b = 1}};
-}
+static rs_op add(rs_view x, rs_view y) { return (rs_op){.kind = RS_OP_ADD, .u.add = {.x = x, .y = y, .a = 1, .b = 1}}; }
 
 /* normed [n, D] -> y [n, D] */
-static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *err)
-{
+static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *err) {
     const rs_view *w = r->layer.w;
     rs_view x = rows_of(r->normed, n, r->graph->width), up = rows_of(r->up, n, hidden);
     rs_view gate = r->graph->gated ? rows_of(r->gate, n, hidden) : up;
@@ -40,14 +32,15 @@ static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *
         ops[c++] = matmul(x, w[RS_W_GATE], w[RS_W_GATE_BIAS], gate);
     }
     ops[c++] = matmul(x, w[RS_W_UP], w[RS_W_UP_BIAS], up);
-    ops[c++] = (rs_op){.kind = RS_OP_GATE,
-                       .u.gate = {.act = activation(r->graph->act), .gate = gate, .up = r->graph->gated ? up : RS_ABSENT, .y = gate}};
+    ops[c++] = (rs_op){
+        .kind = RS_OP_GATE,
+        .u.gate = {.act = activation(r->graph->act), .gate = gate, .up = r->graph->gated ? up : RS_ABSENT, .y = gate}};
     ops[c++] = matmul(gate, w[RS_W_DOWN], w[RS_W_DOWN_BIAS], y);
     return rs_pass_ops(r, ops, c, err);
 }
 
-static rs_status fire_rows(rs_run *r, rs_site site, int layer, int64_t sequence, int64_t first, rs_view v, rs_error *err)
-{
+static rs_status fire_rows(rs_run *r, rs_site site, int layer, int64_t sequence, int64_t first, rs_view v,
+                           rs_error *err) {
     if (!rs_pass_watched(r, site, layer)) {
         return RS_OK;
     }
@@ -57,15 +50,14 @@ static rs_status fire_rows(rs_run *r, rs_site site, int layer, int64_t sequence,
     return rs_pass_fire(r, &f, err);
 }
 
-static rs_status norm_rows(rs_run *r, rs_view x, rs_view y, rs_view weight, rs_view bias, rs_error *err)
-{
+static rs_status norm_rows(rs_run *r, rs_view x, rs_view y, rs_view weight, rs_view bias, rs_error *err) {
     rs_op op = rs_pass_norm(r->graph, as_groups(x), as_groups(y), weight, bias);
     return rs_pass_ops(r, &op, 1, err);
 }
 
 /* One sub-layer's output: its norm where the family has one, the hook, and the sum into the residual stream. */
-static rs_status add_branch(rs_run *r, int layer, int64_t sequence, int64_t first, rs_view y, rs_view x, rs_site site, rs_role post, rs_error *err)
-{
+static rs_status add_branch(rs_run *r, int layer, int64_t sequence, int64_t first, rs_view y, rs_view x, rs_site site,
+                            rs_role post, rs_error *err) {
     rs_status st = RS_OK;
     rs_op sum = add(y, x);
     if (r->graph->post_norms) {
@@ -77,14 +69,14 @@ out:
     return st;
 }
 
-static rs_status chunk(rs_run *r, int layer, int64_t sequence, int64_t first, int64_t n, rs_error *err)
-{
+static rs_status chunk(rs_run *r, int layer, int64_t sequence, int64_t first, int64_t n, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = r->graph;
     const rs_layer *l = &g->layers[layer];
     const rs_view *w = r->layer.w;
     int64_t z_width = (int64_t)l->heads * l->v_dim;
-    rs_view x = rs_pass_residual(r, sequence, first, n), h = rows_of(r->normed, n, g->width), y = rows_of(r->branch, n, g->width);
+    rs_view x = rs_pass_residual(r, sequence, first, n), h = rows_of(r->normed, n, g->width),
+            y = rows_of(r->branch, n, g->width);
     rs_view z = rs_view_2d(r->z, (size_t)(first * z_width) * sizeof(float), RS_F32, n, z_width);
     rs_op out_projection = matmul(z, w[RS_W_O], w[RS_W_O_BIAS], y);
     if (g->parallel) { /* both branches read the stream as it entered the layer */
@@ -102,8 +94,7 @@ out:
     return st;
 }
 
-rs_status rs_block_finish(rs_run *r, int layer, int64_t sequence, rs_error *err)
-{
+rs_status rs_block_finish(rs_run *r, int layer, int64_t sequence, rs_error *err) {
     rs_status st = RS_OK;
     for (int64_t first = 0; first < r->o.positions; first += r->plan.chunk_rows) {
         int64_t n = r->o.positions - first;

@@ -5,8 +5,7 @@
 #include "analyzer/base/clock.h"
 
 /* Rows of `chunk` tokens as stored, one after another. */
-static rs_status gather(rs_run *r, const rs_weight *w, const int32_t *ids, int64_t n, char *host, rs_error *err)
-{
+static rs_status gather(rs_run *r, const rs_weight *w, const int32_t *ids, int64_t n, char *host, rs_error *err) {
     int64_t row_bytes = rs_weight_bytes(w, 1);
     for (int64_t i = 0; i < n; i++) {
         rs_status st = rs_weight_read(r->checkpoint, w, ids[i], 1, host + i * row_bytes, err);
@@ -17,8 +16,7 @@ static rs_status gather(rs_run *r, const rs_weight *w, const int32_t *ids, int64
     return RS_OK;
 }
 
-static rs_status embed_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, char *host, rs_error *err)
-{
+static rs_status embed_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, char *host, rs_error *err) {
     rs_status st = RS_OK;
     int64_t width = r->graph->width;
     size_t offset = (size_t)(first * width) * sizeof(float);
@@ -30,21 +28,23 @@ static rs_status embed_rows(rs_run *r, const rs_weight *w, int64_t first, int64_
     rs_view rows = rs_view_2d(r->residual, offset, RS_F32, n, width);
     rs_op ops[2] = {
         {.kind = RS_OP_WIDEN,
-         .u.widen = {.src = rs_view_1d(r->packed, 0, w->tensor->dtype, n * width), .dst = rs_view_1d(r->residual, offset, RS_F32, n * width), .bad = bad}},
+         .u.widen = {.src = rs_view_1d(r->packed, 0, w->tensor->dtype, n * width),
+                     .dst = rs_view_1d(r->residual, offset, RS_F32, n * width),
+                     .bad = bad}},
         {.kind = RS_OP_ADD, .u.add = {.x = rows, .y = rows, .a = r->graph->embed_scale, .b = 0}},
     };
     RS_TRY(rs_pass_ops(r, ops, r->graph->embed_scale == 1.0F ? 1 : 2, err));
     RS_TRY(r->backend->read(r->device, r->loss, 0, &finite, sizeof finite, err));
     if (finite != INT64_MAX) {
-        st = rs_fail(err, RS_E_NONFINITE, "tensor '%s': row %d (the embedding of a token in the text) holds NaN or an infinite number",
+        st = rs_fail(err, RS_E_NONFINITE,
+                     "tensor '%s': row %d (the embedding of a token in the text) holds NaN or an infinite number",
                      w->tensor->name, (int)r->o.ids[first + finite / width]);
     }
 out:
     return st;
 }
 
-rs_status rs_embed_run(rs_run *r, rs_error *err)
-{
+rs_status rs_embed_run(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     char *host = NULL;
     const rs_weight *w = rs_weights_get(r->weights, -1, RS_W_EMBED);

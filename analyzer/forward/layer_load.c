@@ -1,5 +1,5 @@
-/* Weights on their way to the device: stored bytes are read layer by layer into one host buffer (by a thread, while the layer
- * before is computed), copied to the device as they are, and widened there once per layer. */
+/* Weights on their way to the device: stored bytes are read layer by layer into one host buffer (by a thread, while the
+ * layer before is computed), copied to the device as they are, and widened there once per layer. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -15,19 +15,15 @@ struct rs_loader {
     char *stored;    /* bytes of one layer as in the file, role after role */
     int last;
     thrd_t thread;
-    bool reading;    /* the thread is out */
-    int ahead;       /* layer in `stored`, or being read into it; -1 = none */
+    bool reading; /* the thread is out */
+    int ahead;    /* layer in `stored`, or being read into it; -1 = none */
     rs_status status;
     rs_error error;
 };
 
-static int64_t align64(int64_t n)
-{
-    return (n + 63) / 64 * 64;
-}
+static int64_t align64(int64_t n) { return (n + 63) / 64 * 64; }
 
-void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, int64_t *widened, int64_t *largest)
-{
+void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, int64_t *widened, int64_t *largest) {
     *stored = *widened = *largest = 0;
     for (int layer = 0; layer < g->n_layers; layer++) {
         int64_t s = 0, f = 0;
@@ -47,8 +43,7 @@ void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, in
 }
 
 /* Reads a whole layer into l->stored; runs on the thread or directly. */
-static int read_layer(void *arg)
-{
+static int read_layer(void *arg) {
     rs_loader *l = arg;
     char *at = l->stored;
     for (int role = 0; role < RS_ROLE_COUNT; role++) {
@@ -66,8 +61,7 @@ static int read_layer(void *arg)
 }
 
 /* Starts reading `layer`; where no thread can be had, reads it here. */
-static void start(rs_loader *l, int layer)
-{
+static void start(rs_loader *l, int layer) {
     l->ahead = layer;
     l->status = RS_OK;
     l->reading = thrd_create(&l->thread, read_layer, l) == thrd_success;
@@ -76,16 +70,14 @@ static void start(rs_loader *l, int layer)
     }
 }
 
-static void join(rs_loader *l)
-{
+static void join(rs_loader *l) {
     if (l->reading) {
         thrd_join(l->thread, NULL);
         l->reading = false;
     }
 }
 
-rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err)
-{
+rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_loader *l = NULL;
     int64_t stored, widened, largest;
@@ -105,8 +97,7 @@ out:
     return st;
 }
 
-void rs_loader_destroy(rs_loader *l, rs_run *r)
-{
+void rs_loader_destroy(rs_loader *l, rs_run *r) {
     if (!l) {
         return;
     }
@@ -117,20 +108,21 @@ void rs_loader_destroy(rs_loader *l, rs_run *r)
     rs_free(l);
 }
 
-static rs_op widen(rs_run *r, const rs_weight *w, int64_t n, rs_mem *dst, size_t offset, rs_view bad)
-{
+static rs_op widen(rs_run *r, const rs_weight *w, int64_t n, rs_mem *dst, size_t offset, rs_view bad) {
     return (rs_op){.kind = RS_OP_WIDEN,
-                   .u.widen = {.src = rs_view_1d(r->packed, 0, w->tensor->dtype, n), .dst = rs_view_1d(dst, offset, RS_F32, n), .bad = bad}};
+                   .u.widen = {.src = rs_view_1d(r->packed, 0, w->tensor->dtype, n),
+                               .dst = rs_view_1d(dst, offset, RS_F32, n),
+                               .bad = bad}};
 }
 
-static rs_status nonfinite(const rs_weight *w, int64_t index, rs_error *err)
-{
-    return rs_fail(err, RS_E_NONFINITE, "tensor '%s': value %lld of the part that is used is NaN or infinite; a checkpoint must hold finite numbers",
-                   w->tensor->name, (long long)index);
+static rs_status nonfinite(const rs_weight *w, int64_t index, rs_error *err) {
+    return rs_fail(
+        err, RS_E_NONFINITE,
+        "tensor '%s': value %lld of the part that is used is NaN or infinite; a checkpoint must hold finite numbers",
+        w->tensor->name, (long long)index);
 }
 
-static rs_status reset_bad(rs_run *r, rs_mem *bad, int64_t n, rs_error *err)
-{
+static rs_status reset_bad(rs_run *r, rs_mem *bad, int64_t n, rs_error *err) {
     int64_t none[RS_ROLE_COUNT];
     for (int64_t i = 0; i < n; i++) {
         none[i] = INT64_MAX;
@@ -138,8 +130,7 @@ static rs_status reset_bad(rs_run *r, rs_mem *bad, int64_t n, rs_error *err)
     return r->backend->write(r->device, bad, 0, none, sizeof *none * (size_t)n, err);
 }
 
-static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err)
-{
+static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err) {
     int64_t bad[RS_ROLE_COUNT];
     rs_status st = r->backend->read(r->device, l->bad, 0, bad, sizeof bad, err);
     for (int role = 0; role < RS_ROLE_COUNT && st == RS_OK; role++) {
@@ -150,13 +141,11 @@ static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err)
     return st;
 }
 
-static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset)
-{
+static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset) {
     return w->rows == 1 ? rs_view_1d(m, offset, RS_F32, w->cols) : rs_view_2d(m, offset, RS_F32, w->rows, w->cols);
 }
 
-rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err)
-{
+rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err) {
     rs_status st = RS_OK;
     if (l->ahead != layer) {
         join(l);
@@ -191,8 +180,7 @@ out:
     return st;
 }
 
-rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, rs_view dst, rs_error *err)
-{
+rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, rs_view dst, rs_error *err) {
     rs_status st = RS_OK;
     rs_loader *l = r->loader;
     int64_t bytes = rs_weight_bytes(w, n), bad = 0;

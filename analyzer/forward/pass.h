@@ -1,12 +1,15 @@
-/* forward/pass.h: private to this room: the state of a forward pass and the steps it is made of, in the order in which a token
- * meets them: embedding (embed.c) -> per layer: weights (layer_load.c), attention (attention.c), mlp and residuals (block.c)
- * -> final norm, unembedding, loss (unembed.c). run.c drives; plan.c sizes; rotary.c turns rope tables and edits into tables. */
+/* forward/pass.h: private to this room: the state of a forward pass and the steps it is made of, in the order in which
+ * a token meets them: embedding (embed.c) -> per layer: weights (layer_load.c), attention (attention.c), mlp and
+ * residuals (block.c)
+ * -> final norm, unembedding, loss (unembed.c). run.c drives; plan.c sizes; rotary.c turns rope tables and edits into
+ * tables. */
 #ifndef RS_FORWARD_PASS_H
 #define RS_FORWARD_PASS_H
 
 #include "analyzer/forward/run.h"
 
-/* --- rotary.c: what RS_OP_ROPE needs in a layer, edits included ------------------------------------------------------------ */
+/* --- rotary.c: what RS_OP_ROPE needs in a layer, edits included
+ * ------------------------------------------------------------ */
 
 /* One way of rotating a vector: its own angle and scale per pair, and a shift of positions. */
 typedef struct rs_rotation {
@@ -17,24 +20,26 @@ typedef struct rs_rotation {
 
 typedef struct rs_rotary {
     int n_pairs, heads, kv_heads;
-    rs_rotation *rotation;              /* [n_rotations] distinct ones */
+    rs_rotation *rotation; /* [n_rotations] distinct ones */
     int n_rotations;
-    int32_t *q_variant, *q_source;      /* [heads] */
-    int32_t *slot_variant, *slot_source;/* [n_slots] rotation and key head of each key slot */
+    int32_t *q_variant, *q_source;       /* [heads] */
+    int32_t *slot_variant, *slot_source; /* [n_slots] rotation and key head of each key slot */
     int n_slots;
-    int32_t *head_slot;                 /* [heads] key slot that a query head reads */
-    bool plain;                         /* slots are the key heads: keys can be rotated in place */
+    int32_t *head_slot; /* [heads] key slot that a query head reads */
+    bool plain;         /* slots are the key heads: keys can be rotated in place */
 } rs_rotary;
 
 /* Resolves the edits for a layer. *touched[i] is set for every edit that changed something here.
  * Fails: RS_E_USAGE for heads, pairs or layers out of range. Free with rs_rotary_deinit. */
-rs_status rs_rotary_resolve(const rs_graph *g, int layer, const rs_edit *edits, int n_edits, bool *touched, rs_rotary *out, rs_error *err);
+rs_status rs_rotary_resolve(const rs_graph *g, int layer, const rs_edit *edits, int n_edits, bool *touched,
+                            rs_rotary *out, rs_error *err);
 void rs_rotary_deinit(rs_rotary *r);
 /* cos, sin [n_rotations, T, F]: angle (t + shift) theta in float64, times scale and attention factor, rounded once. */
 void rs_rotary_tables(const rs_rotary *r, const rs_rope *rope, int64_t positions, float *cos_out, float *sin_out);
 bool rs_rotary_equal(const rs_rotary *a, const rs_rotary *b);
 
-/* --- the pass ------------------------------------------------------------------------------------------------------------ */
+/* --- the pass
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct rs_layer_weights {
     rs_view w[RS_ROLE_COUNT]; /* f32 device; [rows, cols] matrices, [cols] vectors; absent where the model has none */
@@ -50,7 +55,7 @@ struct rs_run {
     rs_device *device;
     rs_run_options o;
     rs_plan plan;
-    uint32_t *wanted;        /* [n_hooks, n_layers + 1] mask of sites; row n_layers: sites without a layer */
+    uint32_t *wanted; /* [n_hooks, n_layers + 1] mask of sites; row n_layers: sites without a layer */
     rs_loader *loader;
     rs_layer_weights layer;  /* of the layer being run */
     rs_rotary rotary;        /* of the layer being run */
@@ -61,14 +66,14 @@ struct rs_run {
     rs_mem *gate, *up;       /* [chunk, hidden] */
     rs_mem *tile, *stats;    /* [H, R, C], [H, R, 2] */
     rs_mem *tables;          /* cos then sin, [max rotations, T, F] each */
-    rs_mem *index;           /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
-    rs_mem *vocab, *logits;  /* [Vc, D], [rows, Vc] */
-    rs_mem *packed;          /* stored bytes on their way to float32 */
-    rs_mem *targets, *loss;  /* [B*T] i32, [B*T, 3] f64 */
+    rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
+    rs_mem *vocab, *logits; /* [Vc, D], [rows, Vc] */
+    rs_mem *packed;         /* stored bytes on their way to float32 */
+    rs_mem *targets, *loss; /* [B*T] i32, [B*T, 3] f64 */
     int64_t slots_max;
     int rotations_max;
-    double *nll;             /* [B*T] */
-    bool needs_slots;        /* some layer rotates keys into slots */
+    double *nll;      /* [B*T] */
+    bool needs_slots; /* some layer rotates keys into slots */
 };
 
 /* Offsets into `index`, in entries. */
@@ -99,10 +104,11 @@ rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n
 /* Bytes: stored bytes of the largest layer, its float32 bytes, and the largest single weight's stored bytes. */
 void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, int64_t *widened, int64_t *largest);
 
-rs_status rs_embed_run(rs_run *r, rs_error *err);                                          /* embed.c */
-rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err);                       /* attention.c: tables of the layer */
-rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err);         /* residual -> z of one sequence */
-rs_status rs_block_finish(rs_run *r, int layer, int64_t sequence, rs_error *err);          /* block.c: z -> residual after the mlp */
-rs_status rs_unembed_run(rs_run *r, rs_error *err);                                        /* unembed.c: loss and logits */
+rs_status rs_embed_run(rs_run *r, rs_error *err);                    /* embed.c */
+rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err); /* attention.c: tables of the layer */
+rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err); /* residual -> z of one sequence */
+rs_status rs_block_finish(rs_run *r, int layer, int64_t sequence,
+                          rs_error *err);           /* block.c: z -> residual after the mlp */
+rs_status rs_unembed_run(rs_run *r, rs_error *err); /* unembed.c: loss and logits */
 
 #endif

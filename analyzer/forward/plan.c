@@ -1,5 +1,5 @@
-/* Sizes of everything a run allocates, before it allocates. They depend on the model and the options alone, never on free memory,
- * so that the same inputs give the same sums in the same order. */
+/* Sizes of everything a run allocates, before it allocates. They depend on the model and the options alone, never on
+ * free memory, so that the same inputs give the same sums in the same order. */
 #include "analyzer/forward/pass.h"
 
 #include <string.h>
@@ -9,23 +9,18 @@ enum {
     CHUNK_BYTES = 64 << 20, /* activations of one row chunk of the mlp */
     VOCAB_BYTES = 16 << 20, /* float32 rows of the unembedding at a time */
     LOGIT_BYTES = 16 << 20,
-    ROW_QUANTUM = 32        /* row counts are multiples of this: whole register tiles in the products */
+    ROW_QUANTUM = 32 /* row counts are multiples of this: whole register tiles in the products */
 };
 
-static int64_t clamp_rows(int64_t budget, int64_t row_bytes, int64_t least, int64_t most)
-{
+static int64_t clamp_rows(int64_t budget, int64_t row_bytes, int64_t least, int64_t most) {
     int64_t rows = budget / (row_bytes > 0 ? row_bytes : 1) / ROW_QUANTUM * ROW_QUANTUM;
     rows = rows < least ? least : rows;
     return rows > most ? most : rows;
 }
 
-static int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t max_hidden(const rs_graph *g)
-{
+static int64_t max_hidden(const rs_graph *g) {
     int64_t most = 0;
     for (int l = 0; l < g->n_layers; l++) {
         most = max64(most, g->layers[l].hidden);
@@ -34,8 +29,7 @@ static int64_t max_hidden(const rs_graph *g)
 }
 
 /* Elements of the largest q, k, v or z of any layer, per position. */
-static int64_t head_elements(const rs_graph *g, int64_t *q, int64_t *k, int64_t *v, int64_t *z)
-{
+static int64_t head_elements(const rs_graph *g, int64_t *q, int64_t *k, int64_t *v, int64_t *z) {
     *q = *k = *v = *z = 0;
     for (int i = 0; i < g->n_layers; i++) {
         const rs_layer *l = &g->layers[i];
@@ -48,21 +42,18 @@ static int64_t head_elements(const rs_graph *g, int64_t *q, int64_t *k, int64_t 
 }
 
 /* Visible (query, key) pairs of one sequence. */
-static double visible_pairs(int64_t T, int64_t window)
-{
+static double visible_pairs(int64_t T, int64_t window) {
     double t = (double)T, w = (double)window;
     return window > 0 && window < T ? w * (w + 1) / 2 + (t - w) * w : t * (t + 1) / 2;
 }
 
-static double layer_flops(const rs_graph *g, const rs_layer *l, int64_t T)
-{
+static double layer_flops(const rs_graph *g, const rs_layer *l, int64_t T) {
     double D = (double)g->width, qkv = (double)l->heads * l->head_dim + (double)l->kv_heads * (l->head_dim + l->v_dim);
     double dense = D * (qkv + (double)l->heads * l->v_dim) + D * (double)l->hidden * (g->gated ? 3 : 2);
     return 2 * (double)T * dense + 2 * visible_pairs(T, l->window) * l->heads * (l->head_dim + l->v_dim);
 }
 
-static double run_flops(const rs_graph *g, const rs_run_options *o)
-{
+static double run_flops(const rs_graph *g, const rs_run_options *o) {
     double sum = o->loss ? 2.0 * (double)o->positions * (double)g->width * (double)g->vocab : 0;
     for (int l = 0; l < g->n_layers && (o->last_layer < 0 || l <= o->last_layer); l++) {
         sum += layer_flops(g, &g->layers[l], o->positions);
@@ -70,13 +61,12 @@ static double run_flops(const rs_graph *g, const rs_run_options *o)
     return sum * (double)o->sequences;
 }
 
-static int64_t stored_total(const rs_graph *g, const rs_weights *w)
-{
+static int64_t stored_total(const rs_graph *g, const rs_weights *w) {
     int64_t sum = 0;
     for (int layer = -1; layer < g->n_layers; layer++) {
         for (int role = 0; role < RS_ROLE_COUNT; role++) {
             const rs_weight *x = rs_weights_get(w, layer, (rs_role)role);
-            if (x && x->tensor && !(role == RS_W_UNEMBED && g->tied) ) {
+            if (x && x->tensor && !(role == RS_W_UNEMBED && g->tied)) {
                 sum += rs_weight_bytes(x, x->rows);
             }
         }
@@ -84,12 +74,14 @@ static int64_t stored_total(const rs_graph *g, const rs_weights *w)
     return sum;
 }
 
-rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err)
-{
-    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened, largest, q, k, v, z;
+rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err) {
+    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened, largest, q,
+            k, v, z;
     if (T < 2 || B < 1 || T > INT32_MAX || B > INT32_MAX || T * B > INT64_C(1) << 40) {
-        return rs_fail(err, RS_E_USAGE, "a run of %lld sequences of %lld tokens: sequences must be at least 1, and a sequence 2 tokens long", (long long)B,
-                       (long long)T);
+        return rs_fail(
+            err, RS_E_USAGE,
+            "a run of %lld sequences of %lld tokens: sequences must be at least 1, and a sequence 2 tokens long",
+            (long long)B, (long long)T);
     }
     int64_t heads = head_elements(g, &q, &k, &v, &z), hidden = max_hidden(g);
     rs_loader_sizes(g, w, &stored, &widened, &largest);

@@ -1,6 +1,6 @@
-/* Edits become table entries: a head sees a pair scaled, stopped or moved because its cos and sin say so, and the kernel that
- * rotates knows nothing of it. Query heads of one group share a key; where an edit must not reach the others, the key is
- * rotated once more into a slot of its own. */
+/* Edits become table entries: a head sees a pair scaled, stopped or moved because its cos and sin say so, and the
+ * kernel that rotates knows nothing of it. Query heads of one group share a key; where an edit must not reach the
+ * others, the key is rotated once more into a slot of its own. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -13,8 +13,7 @@ typedef struct head_view {
     rs_rotation q, k;
 } head_view;
 
-static rs_status rotation_init(rs_rotation *r, const rs_rope *rope, rs_error *err)
-{
+static rs_status rotation_init(rs_rotation *r, const rs_rope *rope, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(RS_NEW(&r->theta, (size_t)rope->n_pairs, err));
     RS_TRY(RS_NEW(&r->scale, (size_t)rope->n_pairs, err));
@@ -26,15 +25,13 @@ out:
     return st;
 }
 
-static void rotation_deinit(rs_rotation *r)
-{
+static void rotation_deinit(rs_rotation *r) {
     rs_free(r->theta);
     rs_free(r->scale);
     *r = (rs_rotation){0};
 }
 
-static bool rotation_equal(const rs_rotation *a, const rs_rotation *b, int n_pairs)
-{
+static bool rotation_equal(const rs_rotation *a, const rs_rotation *b, int n_pairs) {
     for (int f = 0; f < n_pairs; f++) {
         if (a->theta[f] != b->theta[f] || a->scale[f] != b->scale[f]) {
             return false;
@@ -44,8 +41,8 @@ static bool rotation_equal(const rs_rotation *a, const rs_rotation *b, int n_pai
 }
 
 /* Index of an equal rotation in the list, adding it when it is new. Takes nothing: copies. */
-static rs_status rotation_intern(rs_rotary *r, const rs_rotation *x, const rs_rope *rope, int32_t *index, rs_error *err)
-{
+static rs_status rotation_intern(rs_rotary *r, const rs_rotation *x, const rs_rope *rope, int32_t *index,
+                                 rs_error *err) {
     rs_status st = RS_OK;
     for (int i = 0; i < r->n_rotations; i++) {
         if (rotation_equal(&r->rotation[i], x, rope->n_pairs)) {
@@ -53,7 +50,8 @@ static rs_status rotation_intern(rs_rotary *r, const rs_rotation *x, const rs_ro
             return RS_OK;
         }
     }
-    RS_TRY(rs_resize((void **)&r->rotation, (size_t)r->n_rotations, (size_t)r->n_rotations + 1, sizeof *r->rotation, err));
+    RS_TRY(
+        rs_resize((void **)&r->rotation, (size_t)r->n_rotations, (size_t)r->n_rotations + 1, sizeof *r->rotation, err));
     rs_rotation *slot = &r->rotation[r->n_rotations];
     *slot = (rs_rotation){0};
     r->n_rotations++;
@@ -66,8 +64,7 @@ out:
     return st;
 }
 
-static bool listed(const int *list, int n, int x)
-{
+static bool listed(const int *list, int n, int x) {
     for (int i = 0; i < n; i++) {
         if (list[i] == x) {
             return true;
@@ -76,15 +73,13 @@ static bool listed(const int *list, int n, int x)
     return n == 0;
 }
 
-static bool assign(double *where, double value)
-{
+static bool assign(double *where, double value) {
     bool changed = *where != value;
     *where = value;
     return changed;
 }
 
-static bool edit_pair(const rs_edit *e, head_view *h, int f)
-{
+static bool edit_pair(const rs_edit *e, head_view *h, int f) {
     bool changed = false;
     if (e->kind == RS_EDIT_THETA) {
         changed = assign(&h->q.theta[f], e->value);
@@ -100,8 +95,7 @@ static bool edit_pair(const rs_edit *e, head_view *h, int f)
     return changed;
 }
 
-static bool edit_head(const rs_edit *e, head_view *h, int n_pairs)
-{
+static bool edit_head(const rs_edit *e, head_view *h, int n_pairs) {
     bool changed = false;
     if (e->kind == RS_EDIT_SHIFT) {
         h->q.shift += e->value;
@@ -116,27 +110,27 @@ static bool edit_head(const rs_edit *e, head_view *h, int n_pairs)
     return changed;
 }
 
-static rs_status edit_check(const rs_graph *g, int layer, const rs_edit *e, rs_error *err)
-{
+static rs_status edit_check(const rs_graph *g, int layer, const rs_edit *e, rs_error *err) {
     const rs_layer *l = &g->layers[layer];
     if (e->layer >= g->n_layers) {
         return rs_fail(err, RS_E_USAGE, "edit: layer %d, but the model has layers 0 to %d", e->layer, g->n_layers - 1);
     }
     for (int i = 0; i < e->n_heads; i++) {
         if (e->heads[i] < 0 || e->heads[i] >= l->heads) {
-            return rs_fail(err, RS_E_USAGE, "edit: head %d, but layer %d has heads 0 to %d", e->heads[i], layer, l->heads - 1);
+            return rs_fail(err, RS_E_USAGE, "edit: head %d, but layer %d has heads 0 to %d", e->heads[i], layer,
+                           l->heads - 1);
         }
     }
     for (int i = 0; i < e->n_pairs; i++) {
         if (e->pairs[i] < 0 || e->pairs[i] >= l->rope.n_pairs) {
-            return rs_fail(err, RS_E_USAGE, "edit: pair %d, but layer %d has pairs 0 to %d", e->pairs[i], layer, l->rope.n_pairs - 1);
+            return rs_fail(err, RS_E_USAGE, "edit: pair %d, but layer %d has pairs 0 to %d", e->pairs[i], layer,
+                           l->rope.n_pairs - 1);
         }
     }
     return RS_OK;
 }
 
-static rs_status rotary_alloc(rs_rotary *r, const rs_layer *l, rs_error *err)
-{
+static rs_status rotary_alloc(rs_rotary *r, const rs_layer *l, rs_error *err) {
     rs_status st = RS_OK;
     size_t h = (size_t)l->heads, most = (size_t)(l->heads > l->kv_heads ? l->heads : l->kv_heads);
     *r = (rs_rotary){.n_pairs = l->rope.n_pairs, .heads = l->heads, .kv_heads = l->kv_heads};
@@ -150,8 +144,7 @@ out:
 }
 
 /* The key slot for (key head, rotation), adding it when it is new. */
-static int32_t slot_intern(rs_rotary *r, int32_t kv_head, int32_t variant)
-{
+static int32_t slot_intern(rs_rotary *r, int32_t kv_head, int32_t variant) {
     for (int i = 0; i < r->n_slots; i++) {
         if (r->slot_source[i] == kv_head && r->slot_variant[i] == variant) {
             return i;
@@ -162,8 +155,7 @@ static int32_t slot_intern(rs_rotary *r, int32_t kv_head, int32_t variant)
     return r->n_slots++;
 }
 
-static rs_status rotary_add_head(rs_rotary *r, const rs_layer *l, int head, const head_view *v, rs_error *err)
-{
+static rs_status rotary_add_head(rs_rotary *r, const rs_layer *l, int head, const head_view *v, rs_error *err) {
     rs_status st = RS_OK;
     int32_t key_variant = 0;
     r->q_source[head] = head;
@@ -174,8 +166,8 @@ out:
     return st;
 }
 
-rs_status rs_rotary_resolve(const rs_graph *g, int layer, const rs_edit *edits, int n_edits, bool *touched, rs_rotary *out, rs_error *err)
-{
+rs_status rs_rotary_resolve(const rs_graph *g, int layer, const rs_edit *edits, int n_edits, bool *touched,
+                            rs_rotary *out, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &g->layers[layer];
     head_view view = {0};
@@ -210,8 +202,7 @@ out:
     return st;
 }
 
-void rs_rotary_deinit(rs_rotary *r)
-{
+void rs_rotary_deinit(rs_rotary *r) {
     for (int i = 0; i < r->n_rotations; i++) {
         rotation_deinit(&r->rotation[i]);
     }
@@ -224,8 +215,7 @@ void rs_rotary_deinit(rs_rotary *r)
     *r = (rs_rotary){0};
 }
 
-void rs_rotary_tables(const rs_rotary *r, const rs_rope *rope, int64_t positions, float *cos_out, float *sin_out)
-{
+void rs_rotary_tables(const rs_rotary *r, const rs_rope *rope, int64_t positions, float *cos_out, float *sin_out) {
     for (int v = 0; v < r->n_rotations; v++) {
         const rs_rotation *rot = &r->rotation[v];
         for (int64_t t = 0; t < positions; t++) {
@@ -240,13 +230,9 @@ void rs_rotary_tables(const rs_rotary *r, const rs_rope *rope, int64_t positions
     }
 }
 
-static bool same_ints(const int32_t *a, const int32_t *b, int n)
-{
-    return memcmp(a, b, sizeof *a * (size_t)n) == 0;
-}
+static bool same_ints(const int32_t *a, const int32_t *b, int n) { return memcmp(a, b, sizeof *a * (size_t)n) == 0; }
 
-bool rs_rotary_equal(const rs_rotary *a, const rs_rotary *b)
-{
+bool rs_rotary_equal(const rs_rotary *a, const rs_rotary *b) {
     if (a->n_pairs != b->n_pairs || a->heads != b->heads || a->kv_heads != b->kv_heads || a->n_slots != b->n_slots ||
         a->n_rotations != b->n_rotations) {
         return false;

@@ -1,13 +1,12 @@
-/* The order of a run: ask the hooks, resolve the edits, allocate; then embedding, layers one by one with all sequences through
- * each, unembedding. What a layer does is in attention.c and block.c. */
+/* The order of a run: ask the hooks, resolve the edits, allocate; then embedding, layers one by one with all sequences
+ * through each, unembedding. What a layer does is in attention.c and block.c. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
 
 #include <string.h>
 
-rs_index_layout rs_pass_index(const rs_run *r)
-{
+rs_index_layout rs_pass_index(const rs_run *r) {
     const rs_graph *g = r->graph;
     rs_index_layout x = {0};
     x.hi = x.lo + g->max_pairs;
@@ -20,23 +19,19 @@ rs_index_layout rs_pass_index(const rs_run *r)
     return x;
 }
 
-rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err)
-{
+rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err) {
     return rs_run_ops(r->backend, r->device, ops, n, err);
 }
 
-static int wanted_row(const rs_run *r, rs_site site, int layer)
-{
+static int wanted_row(const rs_run *r, rs_site site, int layer) {
     return rs_site_per_layer(site) ? layer : r->graph->n_layers;
 }
 
-static uint32_t wanted_mask(const rs_run *r, int hook, rs_site site, int layer)
-{
+static uint32_t wanted_mask(const rs_run *r, int hook, rs_site site, int layer) {
     return r->wanted[hook * (r->graph->n_layers + 1) + wanted_row(r, site, layer)];
 }
 
-bool rs_pass_watched(const rs_run *r, rs_site site, int layer)
-{
+bool rs_pass_watched(const rs_run *r, rs_site site, int layer) {
     for (int i = 0; i < r->o.n_hooks; i++) {
         if (wanted_mask(r, i, site, layer) & 1U << site) {
             return true;
@@ -45,8 +40,7 @@ bool rs_pass_watched(const rs_run *r, rs_site site, int layer)
     return false;
 }
 
-rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence)
-{
+rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence) {
     return (rs_frame){.site = site,
                       .layer = layer,
                       .graph = r->graph,
@@ -59,8 +53,7 @@ rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence)
                       .ids = r->o.ids + sequence * r->o.positions};
 }
 
-rs_status rs_pass_fire(rs_run *r, rs_frame *f, rs_error *err)
-{
+rs_status rs_pass_fire(rs_run *r, rs_frame *f, rs_error *err) {
     for (int i = 0; i < r->o.n_hooks; i++) {
         if (wanted_mask(r, i, f->site, f->layer) & 1U << f->site) {
             rs_status st = r->o.hooks[i].observe(r->o.hooks[i].ctx, f, err);
@@ -72,14 +65,12 @@ rs_status rs_pass_fire(rs_run *r, rs_frame *f, rs_error *err)
     return RS_OK;
 }
 
-rs_view rs_pass_residual(const rs_run *r, int64_t sequence, int64_t first, int64_t n)
-{
+rs_view rs_pass_residual(const rs_run *r, int64_t sequence, int64_t first, int64_t n) {
     int64_t D = r->graph->width;
     return rs_view_2d(r->residual, (size_t)((sequence * r->o.positions + first) * D) * sizeof(float), RS_F32, n, D);
 }
 
-rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_view bias)
-{
+rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_view bias) {
     return (rs_op){.kind = RS_OP_NORM,
                    .u.norm = {.kind = g->norm == RS_GRAPH_NORM_RMS ? RS_NORM_RMS : RS_NORM_LAYER,
                               .x = x,
@@ -90,15 +81,13 @@ rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_v
                               .eps = g->norm_eps}};
 }
 
-static int last_layer(const rs_run *r)
-{
+static int last_layer(const rs_run *r) {
     int n = r->graph->n_layers;
     return r->o.last_layer >= 0 && r->o.last_layer < n ? r->o.last_layer : n - 1;
 }
 
 /* Can this site fire at all in this model and run? */
-static bool site_exists(const rs_run *r, rs_site site, int layer)
-{
+static bool site_exists(const rs_run *r, rs_site site, int layer) {
     if (site == RS_SITE_RESID_MID && r->graph->parallel) {
         return false;
     }
@@ -108,8 +97,7 @@ static bool site_exists(const rs_run *r, rs_site site, int layer)
     return !rs_site_per_layer(site) || layer <= last_layer(r);
 }
 
-static rs_status ask_hook(rs_run *r, int hook, rs_error *err)
-{
+static rs_status ask_hook(rs_run *r, int hook, rs_error *err) {
     const rs_hook *h = &r->o.hooks[hook];
     int n = r->graph->n_layers, rows = 0;
     for (int site = 0; site < RS_SITE_COUNT; site++) {
@@ -127,8 +115,7 @@ static rs_status ask_hook(rs_run *r, int hook, rs_error *err)
     return RS_OK;
 }
 
-static rs_status resolve_edits(rs_run *r, rs_error *err)
-{
+static rs_status resolve_edits(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     bool *touched = NULL;
     RS_TRY(RS_NEW(&touched, (size_t)r->o.n_edits + 1, err));
@@ -152,13 +139,11 @@ out:
     return st;
 }
 
-static rs_status device_new(rs_run *r, rs_mem **out, int64_t elements, size_t size, rs_error *err)
-{
+static rs_status device_new(rs_run *r, rs_mem **out, int64_t elements, size_t size, rs_error *err) {
     return r->backend->alloc(r->device, (size_t)(elements > 0 ? elements : 1) * size, out, err);
 }
 
-static rs_status allocate_heads(rs_run *r, rs_error *err)
-{
+static rs_status allocate_heads(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t T = r->o.positions, q = 0, k = 0, v = 0, z = 0, slot = 0;
     for (int i = 0; i < r->graph->n_layers; i++) {
@@ -180,8 +165,7 @@ out:
     return st;
 }
 
-static int64_t widest_mlp(const rs_graph *g)
-{
+static int64_t widest_mlp(const rs_graph *g) {
     int64_t most = 0;
     for (int i = 0; i < g->n_layers; i++) {
         most = g->layers[i].hidden > most ? g->layers[i].hidden : most;
@@ -189,8 +173,7 @@ static int64_t widest_mlp(const rs_graph *g)
     return most;
 }
 
-static rs_status allocate(rs_run *r, rs_error *err)
-{
+static rs_status allocate(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = r->graph;
     const rs_plan *p = &r->plan;
@@ -215,20 +198,20 @@ out:
     return st;
 }
 
-static rs_status check_ids(const rs_run *r, rs_error *err)
-{
+static rs_status check_ids(const rs_run *r, rs_error *err) {
     for (int64_t i = 0; i < r->o.sequences * r->o.positions; i++) {
         if (r->o.ids[i] < 0 || r->o.ids[i] >= r->graph->vocab) {
-            return rs_fail(err, RS_E_FORMAT, "token %lld of sequence %lld is id %d, but the model's embedding has ids 0 to %lld", (long long)(i % r->o.positions),
-                           (long long)(i / r->o.positions), r->o.ids[i], (long long)r->graph->vocab - 1);
+            return rs_fail(err, RS_E_FORMAT,
+                           "token %lld of sequence %lld is id %d, but the model's embedding has ids 0 to %lld",
+                           (long long)(i % r->o.positions), (long long)(i / r->o.positions), r->o.ids[i],
+                           (long long)r->graph->vocab - 1);
         }
     }
     return RS_OK;
 }
 
-rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d, const rs_run_options *o, rs_run **out,
-                        rs_error *err)
-{
+rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d,
+                        const rs_run_options *o, rs_run **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_run *r = NULL;
     *out = NULL;
@@ -254,8 +237,7 @@ out:
     return st;
 }
 
-static rs_status layer_done(rs_run *r, int layer, rs_error *err)
-{
+static rs_status layer_done(rs_run *r, int layer, rs_error *err) {
     for (int i = 0; i < r->o.n_hooks; i++) {
         if (r->o.hooks[i].layer_done) {
             rs_status st = r->o.hooks[i].layer_done(r->o.hooks[i].ctx, layer, err);
@@ -267,8 +249,7 @@ static rs_status layer_done(rs_run *r, int layer, rs_error *err)
     return RS_OK;
 }
 
-static rs_status run_layer(rs_run *r, int layer, rs_error *err)
-{
+static rs_status run_layer(rs_run *r, int layer, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_loader_layer(r->loader, r, layer, &r->layer, err));
     RS_TRY(rs_attention_prepare(r, layer, err));
@@ -287,8 +268,7 @@ out:
     return st;
 }
 
-rs_status rs_run_execute(rs_run *r, rs_error *err)
-{
+rs_status rs_run_execute(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_embed_run(r, err));
     RS_TRY(layer_done(r, -1, err));
@@ -304,18 +284,15 @@ out:
     return st;
 }
 
-const double *rs_run_token_nll(const rs_run *r)
-{
-    return r->nll;
-}
+const double *rs_run_token_nll(const rs_run *r) { return r->nll; }
 
-void rs_run_destroy(rs_run *r)
-{
+void rs_run_destroy(rs_run *r) {
     if (!r) {
         return;
     }
-    rs_mem *all[] = {r->residual, r->q, r->k, r->v, r->z, r->slots, r->normed, r->branch, r->gate, r->up, r->tile, r->stats, r->tables, r->index, r->vocab,
-                     r->logits, r->packed, r->targets, r->loss};
+    rs_mem *all[] = {r->residual, r->q,      r->k,      r->v,       r->z,     r->slots,  r->normed,
+                     r->branch,   r->gate,   r->up,     r->tile,    r->stats, r->tables, r->index,
+                     r->vocab,    r->logits, r->packed, r->targets, r->loss};
     rs_loader_destroy(r->loader, r);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         r->backend->release(r->device, all[i]);

@@ -1,6 +1,6 @@
 /* forward/run.h: one forward pass over all sequences, layer by layer (DESIGN 3).
- * The residual stream of all tokens is kept; layer l is loaded, all sequences go through it, its probes finish, next layer.
- * Used by analyzer/cli (audit, dump, ...); knows no probe and no file format of ours. */
+ * The residual stream of all tokens is kept; layer l is loaded, all sequences go through it, its probes finish, next
+ * layer. Used by analyzer/cli (audit, dump, ...); knows no probe and no file format of ours. */
 #ifndef RS_FORWARD_RUN_H
 #define RS_FORWARD_RUN_H
 
@@ -17,8 +17,9 @@
 typedef enum rs_edit_kind { RS_EDIT_SCALE, RS_EDIT_THETA, RS_EDIT_SHIFT } rs_edit_kind;
 enum { RS_EDIT_Q = 1, RS_EDIT_K = 2 };
 
-/* Edits are data. layer -1: all. heads/pairs: lists, count 0 = all. Zeroing = SCALE by 0; un-rotating = THETA 0 (then q and k both,
- * as seen by these query heads: a shared key gets its own copy for them); SHIFT adds `value` to all positions. */
+/* Edits are data. layer -1: all. heads/pairs: lists, count 0 = all. Zeroing = SCALE by 0; un-rotating = THETA 0 (then q
+ * and k both, as seen by these query heads: a shared key gets its own copy for them); SHIFT adds `value` to all
+ * positions. */
 typedef struct rs_edit {
     rs_edit_kind kind;
     int layer;
@@ -26,38 +27,41 @@ typedef struct rs_edit {
     int n_heads;
     const int *pairs; /* [n_pairs] indices into the layer's rope table */
     int n_pairs;
-    double value;     /* scale, theta in rad/token, or positions */
-    int of;           /* RS_EDIT_Q | RS_EDIT_K for SCALE */
+    double value; /* scale, theta in rad/token, or positions */
+    int of;       /* RS_EDIT_Q | RS_EDIT_K for SCALE */
 } rs_edit;
 
 typedef struct rs_run_options {
-    const int32_t *ids;          /* [sequences, positions], borrowed */
+    const int32_t *ids; /* [sequences, positions], borrowed */
     int64_t sequences, positions;
-    const rs_hook *hooks;        /* [n_hooks], borrowed until rs_run_destroy */
+    const rs_hook *hooks; /* [n_hooks], borrowed until rs_run_destroy */
     int n_hooks;
-    const rs_edit *edits;        /* [n_edits], borrowed */
+    const rs_edit *edits; /* [n_edits], borrowed */
     int n_edits;
-    bool loss;                   /* compute token NLL */
-    int64_t tile_rows;           /* query rows per attention tile; 0 = by the model's shape */
-    int last_layer;              /* stop after this layer (for dump of early sites); < 0 = all */
-    /* progress(ctx, layer, sequence): called after each sequence of each layer and, with layer == n_layers, per vocabulary chunk. May be NULL. */
+    bool loss;         /* compute token NLL */
+    int64_t tile_rows; /* query rows per attention tile; 0 = by the model's shape */
+    int last_layer;    /* stop after this layer (for dump of early sites); < 0 = all */
+    /* progress(ctx, layer, sequence): called after each sequence of each layer and, with layer == n_layers, per
+     * vocabulary chunk. May be NULL. */
     void (*progress)(void *ctx, int layer, int64_t done, int64_t total);
     void *progress_ctx;
 } rs_run_options;
 
 /* Bytes a run will need, before anything is read or allocated. */
 typedef struct rs_plan {
-    int64_t residual, weights, scratch, vocabulary, total; /* bytes; weights: one layer as stored (read ahead), one in float32 */
-    int64_t packed;              /* of `weights`: stored bytes on their way to float32, the largest piece */
-    int64_t stored_bytes;        /* read from disk once */
-    double flops;                /* of products, with causal and window skipping */
+    int64_t residual, weights, scratch, vocabulary,
+        total;            /* bytes; weights: one layer as stored (read ahead), one in float32 */
+    int64_t packed;       /* of `weights`: stored bytes on their way to float32, the largest piece */
+    int64_t stored_bytes; /* read from disk once */
+    double flops;         /* of products, with causal and window skipping */
     int64_t tile_rows, chunk_rows, vocab_chunk, logit_rows; /* by the model's shape and the options alone */
 } rs_plan;
 rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err);
 
 typedef struct rs_run rs_run;
 
-/* Asks the hooks, resolves the edits (one that touches nothing and a hook that nobody can fire are errors: RS_E_USAGE), allocates. */
+/* Asks the hooks, resolves the edits (one that touches nothing and a hook that nobody can fire are errors: RS_E_USAGE),
+ * allocates. */
 rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d,
                         const rs_run_options *o, rs_run **out, rs_error *err);
 /* Does it all. Fails also with RS_E_NONFINITE (tensor named), RS_E_CANCELLED. */

@@ -15,13 +15,9 @@ static const site_row sites[RS_SITE_COUNT] = {
 
 static const char layer_mark[] = "{l}";
 
-bool rs_site_per_layer(rs_site s)
-{
-    return strstr(sites[s].name, layer_mark) != NULL;
-}
+bool rs_site_per_layer(rs_site s) { return strstr(sites[s].name, layer_mark) != NULL; }
 
-char *rs_site_name(rs_site s, int layer, char out[64])
-{
+char *rs_site_name(rs_site s, int layer, char out[64]) {
     const char *name = sites[s].name, *mark = strstr(name, layer_mark);
     if (!mark) {
         snprintf(out, 64, "%s", name);
@@ -31,12 +27,6 @@ char *rs_site_name(rs_site s, int layer, char out[64])
     return out;
 }
 
-const char *rs_site_shape(rs_site s)
-{
-    return sites[s].shape;
-}
+const char *rs_site_shape(rs_site s) { return sites[s].shape; }
 
-const char *rs_site_pattern(rs_site s)
-{
-    return sites[s].name;
-}
+const char *rs_site_pattern(rs_site s) { return sites[s].name; }

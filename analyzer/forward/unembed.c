@@ -1,5 +1,6 @@
-/* Residual stream -> logits -> loss. The vocabulary is outermost and in chunks: the unembedding is widened chunk by chunk, once,
- * and per token only a running maximum, a running sum and the target's logit are kept; [T, V] never exists. */
+/* Residual stream -> logits -> loss. The vocabulary is outermost and in chunks: the unembedding is widened chunk by
+ * chunk, once, and per token only a running maximum, a running sum and the target's logit are kept; [T, V] never
+ * exists. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -8,8 +9,7 @@
 #include <math.h>
 
 /* Target of position t is the token at t + 1; the last position of a sequence has none. */
-static rs_status write_targets(rs_run *r, rs_error *err)
-{
+static rs_status write_targets(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t T = r->o.positions, n = r->o.sequences * T;
     int32_t *target = NULL;
@@ -30,12 +30,12 @@ out:
 }
 
 /* The stream is not needed any more: it is normalised where it stands, and the scale of the logits goes in here. */
-static rs_status final_norm(rs_run *r, rs_error *err)
-{
+static rs_status final_norm(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = r->graph;
     rs_view weight = RS_ABSENT, bias = RS_ABSENT;
-    const rs_weight *w = rs_weights_get(r->weights, -1, RS_W_FINAL_NORM), *b = rs_weights_get(r->weights, -1, RS_W_FINAL_NORM_BIAS);
+    const rs_weight *w = rs_weights_get(r->weights, -1, RS_W_FINAL_NORM),
+                    *b = rs_weights_get(r->weights, -1, RS_W_FINAL_NORM_BIAS);
     if (w && w->tensor) {
         weight = rs_view_1d(r->normed, 0, RS_F32, g->width);
         RS_TRY(rs_loader_rows(r, w, 0, 1, weight, err));
@@ -47,7 +47,8 @@ static rs_status final_norm(rs_run *r, rs_error *err)
     for (int64_t s = 0; s < r->o.sequences; s++) {
         rs_view x = rs_pass_residual(r, s, 0, r->o.positions);
         rs_view groups = rs_view_3d(x.mem, x.offset, RS_F32, r->o.positions, 1, g->width);
-        rs_op ops[2] = {rs_pass_norm(g, groups, groups, weight, bias), {.kind = RS_OP_ADD, .u.add = {.x = x, .y = x, .a = g->logit_scale, .b = 0}}};
+        rs_op ops[2] = {rs_pass_norm(g, groups, groups, weight, bias),
+                        {.kind = RS_OP_ADD, .u.add = {.x = x, .y = x, .a = g->logit_scale, .b = 0}}};
         RS_TRY(rs_pass_ops(r, ops, 1, err));
         rs_frame f = rs_pass_frame(r, RS_SITE_FINAL_NORM, -1, s);
         f.view = x;
@@ -61,8 +62,7 @@ out:
 }
 
 /* Logits of `n` rows of one sequence against one chunk of the vocabulary. */
-static rs_status logits(rs_run *r, int64_t sequence, int64_t first, int64_t n, int64_t v0, rs_view w, rs_error *err)
-{
+static rs_status logits(rs_run *r, int64_t sequence, int64_t first, int64_t n, int64_t v0, rs_view w, rs_error *err) {
     rs_status st = RS_OK;
     int64_t row = sequence * r->o.positions + first, V = w.dim[0];
     bool watched = rs_pass_watched(r, RS_SITE_LOGITS, -1);
@@ -70,7 +70,8 @@ static rs_status logits(rs_run *r, int64_t sequence, int64_t first, int64_t n, i
     rs_view y = rs_view_2d(r->logits, 0, RS_F32, n, V);
     rs_op product = {.kind = RS_OP_MATMUL, .u.matmul = {.x = rs_pass_residual(r, sequence, first, n), .w = w, .y = y}};
     /* A row far behind the last column sees all of them: the mask does nothing but cap. */
-    rs_op cap = {.kind = RS_OP_MASK, .u.mask = {.s = rs_view_3d(r->logits, 0, RS_F32, 1, n, V), .row0 = V, .col0 = 0, .softcap = softcap}};
+    rs_op cap = {.kind = RS_OP_MASK,
+                 .u.mask = {.s = rs_view_3d(r->logits, 0, RS_F32, 1, n, V), .row0 = V, .col0 = 0, .softcap = softcap}};
     rs_op loss = {.kind = RS_OP_CROSS_ENTROPY,
                   .u.cross_entropy = {.logits = y,
                                       .targets = rs_view_1d(r->targets, sizeof(int32_t) * (size_t)row, RS_I32, n),
@@ -92,8 +93,7 @@ out:
     return st;
 }
 
-static rs_status vocabulary_chunk(rs_run *r, int64_t v0, int64_t n, rs_error *err)
-{
+static rs_status vocabulary_chunk(rs_run *r, int64_t v0, int64_t n, rs_error *err) {
     rs_status st = RS_OK;
     rs_view w = rs_view_2d(r->vocab, 0, RS_F32, n, r->graph->width);
     RS_TRY(rs_loader_rows(r, rs_weights_get(r->weights, -1, RS_W_UNEMBED), v0, n, w, err));
@@ -112,8 +112,7 @@ out:
 }
 
 /* NLL of the token at t + 1, stored at t + 1: -ln p(token | tokens before it). */
-static rs_status read_loss(rs_run *r, rs_error *err)
-{
+static rs_status read_loss(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t T = r->o.positions, n = r->o.sequences * T;
     double *state = NULL;
@@ -124,7 +123,9 @@ static rs_status read_loss(rs_run *r, rs_error *err)
         const double *before = state + 3 * (i - 1);
         r->nll[i] = i % T == 0 ? (double)NAN : log(before[1]) + before[0] - before[2];
         if (i % T != 0 && !isfinite(r->nll[i])) {
-            st = rs_fail(err, RS_E_NONFINITE, "the loss of token %lld of sequence %lld is not finite: the forward pass overflowed; the weights are damaged or the configuration does not belong to them",
+            st = rs_fail(err, RS_E_NONFINITE,
+                         "the loss of token %lld of sequence %lld is not finite: the forward pass overflowed; the "
+                         "weights are damaged or the configuration does not belong to them",
                          (long long)(i % T), (long long)(i / T));
             goto out;
         }
@@ -134,8 +135,7 @@ out:
     return st;
 }
 
-rs_status rs_unembed_run(rs_run *r, rs_error *err)
-{
+rs_status rs_unembed_run(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t V = r->graph->vocab;
     bool wanted = r->o.loss || rs_pass_watched(r, RS_SITE_LOGITS, -1);

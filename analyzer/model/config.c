@@ -9,9 +9,10 @@
 static rs_status check_layer(const rs_reader *r, const rs_draft *d, int64_t l, rs_error *err) {
     const rs_layer_draft *x = &d->layer[l];
     if (x->heads % x->kv_heads != 0)
-        return rs_fail(err, RS_E_MISMATCH,
-                       "%s: layer %lld: num_key_value_heads (head_count_kv) is %lld, expected a divisor of the %lld query heads",
-                       r->file, (long long)l, (long long)x->kv_heads, (long long)x->heads);
+        return rs_fail(
+            err, RS_E_MISMATCH,
+            "%s: layer %lld: num_key_value_heads (head_count_kv) is %lld, expected a divisor of the %lld query heads",
+            r->file, (long long)l, (long long)x->kv_heads, (long long)x->heads);
     if (x->heads * d->head_dim > RS_MOST_PROJECTION || x->heads * d->v_dim > RS_MOST_PROJECTION)
         return rs_fail(err, RS_E_FORMAT,
                        "%s: layer %lld: %lld heads of %lld components, expected at most %d components in all", r->file,

@@ -20,8 +20,9 @@ static int highest_level(void) {
     bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
     bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
               __builtin_cpu_supports("bmi2");
-    bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512vl");
     return !v2 ? -1 : !v3 ? 0 : !v4 ? 1 : 2;
 }
 
@@ -35,9 +36,11 @@ static rs_status pick_hot(const rs_cpu_hot **out, rs_error *err) {
         level = i;
         if (strcmp(asked, names[i]) == 0) break;
     }
-    if (most < 0) return rs_fail(err, RS_E_UNAVAILABLE, "device 'cpu': the processor is older than x86-64-v2 (SSE 4.2)");
+    if (most < 0)
+        return rs_fail(err, RS_E_UNAVAILABLE, "device 'cpu': the processor is older than x86-64-v2 (SSE 4.2)");
     if (level > most)
-        return rs_fail(err, RS_E_UNAVAILABLE, "ROPESCOPE_CPU=%s: the processor goes up to x86-64-%s", asked, names[most]);
+        return rs_fail(err, RS_E_UNAVAILABLE, "ROPESCOPE_CPU=%s: the processor goes up to x86-64-%s", asked,
+                       names[most]);
     *out = levels[level];
     return RS_OK;
 }
@@ -75,7 +78,7 @@ static void cpu_close(rs_device *d) {
     rs_free(d);
 }
 
-/* Second word of OpenBLAS's description that is all letters: the kernel set it picked. */
+/* A build that is not "openmp" starts threads of its own beside ours: slower, so the name shows it. */
 static const char *blas_threading(void) {
     static const char *const names[] = {"sequential", "pthreads", "openmp"};
     int kind = openblas_get_parallel();
@@ -87,10 +90,12 @@ static void cpu_info(rs_device *d, rs_device_info *out) {
     const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 DYNAMIC_ARCH ..." */
     const char *space = config ? strchr(config, ' ') : NULL;
     if (space) snprintf(version, sizeof version, "%.*s ", (int)strcspn(space + 1, " ") % 16, space + 1);
-    *out = (rs_device_info){
-        .memory_bytes = rs_cpu_memory_available(), .allocated = d->allocated, .allocated_peak = d->peak, .threads = d->threads};
-    snprintf(out->name, sizeof out->name, "CPU, %d thread%s, %s, OpenBLAS %s%s (%s)", d->threads, d->threads == 1 ? "" : "s",
-             d->hot->name, version, openblas_get_corename(), blas_threading());
+    *out = (rs_device_info){.memory_bytes = rs_cpu_memory_available(),
+                            .allocated = d->allocated,
+                            .allocated_peak = d->peak,
+                            .threads = d->threads};
+    snprintf(out->name, sizeof out->name, "CPU, %d thread%s, %s, OpenBLAS %s%s (%s)", d->threads,
+             d->threads == 1 ? "" : "s", d->hot->name, version, openblas_get_corename(), blas_threading());
 }
 
 /* ---- memory ---- */
@@ -123,7 +128,8 @@ static void cpu_release(rs_device *d, rs_mem *m) {
 
 static rs_status check_range(const rs_mem *m, size_t offset, size_t bytes, const char *verb, rs_error *err) {
     if (offset <= m->bytes && bytes <= m->bytes - offset) return RS_OK;
-    return rs_fail(err, RS_E_INTERNAL, "device memory: %s of %zu bytes at %zu, but the block has %zu", verb, bytes, offset, m->bytes);
+    return rs_fail(err, RS_E_INTERNAL, "device memory: %s of %zu bytes at %zu, but the block has %zu", verb, bytes,
+                   offset, m->bytes);
 }
 
 static rs_status cpu_write(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
@@ -184,12 +190,12 @@ static rs_cpu_op_fn *const op_functions[RS_OP_COUNT] = {
     [RS_OP_PATTERN_REDUCE] = rs_cpu_pattern_reduce,
 };
 
-rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least, int64_t limit,
-                             rs_error *err) {
+rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,
+                             int64_t limit, rs_error *err) {
     for (int64_t i = 0; i < n; i++) {
         if (list[i] >= least && list[i] < limit) continue;
-        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': entry %lld is %d, expected %lld to %lld", op, argument, (long long)i,
-                       (int)list[i], (long long)least, (long long)limit - 1);
+        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': entry %lld is %d, expected %lld to %lld", op,
+                       argument, (long long)i, (int)list[i], (long long)least, (long long)limit - 1);
     }
     return RS_OK;
 }
@@ -200,9 +206,10 @@ static rs_status check_bounds(const rs_op *op, rs_error *err) {
     for (int i = 0; i < n; i++) {
         const rs_view *v = args[i].view;
         int64_t bytes = 0;
-        if (rs_view_extent(v, &bytes) && v->offset <= v->mem->bytes && (size_t)bytes <= v->mem->bytes - v->offset) continue;
-        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': %lld bytes at %zu reach past the block of %zu", rs_op_name(op->kind),
-                       args[i].name, (long long)bytes, v->offset, v->mem->bytes);
+        if (rs_view_extent(v, &bytes) && v->offset <= v->mem->bytes && (size_t)bytes <= v->mem->bytes - v->offset)
+            continue;
+        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': %lld bytes at %zu reach past the block of %zu",
+                       rs_op_name(op->kind), args[i].name, (long long)bytes, v->offset, v->mem->bytes);
     }
     return RS_OK;
 }

@@ -1,6 +1,6 @@
-/* kernels/cpu/cpu_device.h: inside of the CPU backend: the device, its memory, its scratch, and the functions that run one op.
- * An op function cuts its work into units that do not depend on the number of threads and lets OpenMP hand them out; every
- * unit writes places of its own, so no sum depends on who ran what. For kernels/cpu alone. */
+/* kernels/cpu/cpu_device.h: inside of the CPU backend: the device, its memory, its scratch, and the functions that run
+ * one op. An op function cuts its work into units that do not depend on the number of threads and lets OpenMP hand them
+ * out; every unit writes places of its own, so no sum depends on who ran what. For kernels/cpu alone. */
 #ifndef RS_KERNELS_CPU_DEVICE_H
 #define RS_KERNELS_CPU_DEVICE_H
 
@@ -41,15 +41,17 @@ uint64_t rs_cpu_memory_available(void);
 /* First element of a view; NULL when it is absent. Bounds were checked before the op was called. */
 static inline void *rs_cpu_data(const rs_view *v) { return v->mem ? v->mem->data + v->offset : NULL; }
 
-/* Threads for an op of so many units of work (about one per float operation): small ones do not pay for waking the others. */
+/* Threads for an op of so many units of work (about one per float operation): small ones do not pay for waking the
+ * others. */
 static inline int rs_cpu_threads(const rs_device *d, int64_t units) { return units < 32768 ? 1 : d->threads; }
 
 /* Every index of list[n] in [least, limit)? RS_E_INTERNAL naming op and argument otherwise. */
-rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least, int64_t limit,
-                             rs_error *err);
+rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,
+                             int64_t limit, rs_error *err);
 
 typedef rs_status rs_cpu_op_fn(rs_device *d, const rs_op *op, rs_error *err);
-rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax, rs_cpu_cross_entropy;
+rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax,
+    rs_cpu_cross_entropy;
 rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce;
 
 #endif

@@ -32,12 +32,14 @@ rs_status rs_cpu_norm(rs_device *d, const rs_op *op, rs_error *err) {
     const float *x = rs_cpu_data(&o->x), *w = rs_cpu_data(&o->weight), *b = rs_cpu_data(&o->bias);
     float *y = rs_cpu_data(&o->y);
     int64_t rows = o->x.dim[0], groups = o->x.dim[1], n = o->x.dim[2];
-    int64_t w_step = o->weight.n_dims == 2 ? o->weight.stride[0] : 0, b_step = o->bias.n_dims == 2 ? o->bias.stride[0] : 0;
+    int64_t w_step = o->weight.n_dims == 2 ? o->weight.stride[0] : 0,
+            b_step = o->bias.n_dims == 2 ? o->bias.stride[0] : 0;
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, rows *groups *n))
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t g = 0; g < groups; g++) {
-            d->hot->norm(o->kind, x + r * o->x.stride[0] + g * o->x.stride[1], y + r * o->y.stride[0] + g * o->y.stride[1],
-                         w ? w + g * w_step : NULL, b ? b + g * b_step : NULL, o->add, o->eps, n);
+            d->hot->norm(o->kind, x + r * o->x.stride[0] + g * o->x.stride[1],
+                         y + r * o->y.stride[0] + g * o->y.stride[1], w ? w + g * w_step : NULL,
+                         b ? b + g * b_step : NULL, o->add, o->eps, n);
         }
     }
     return RS_OK;
@@ -62,7 +64,8 @@ rs_status rs_cpu_gate(rs_device *d, const rs_op *op, rs_error *err) {
     int64_t rows = o->gate.dim[0], cols = o->gate.dim[1];
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, rows *cols))
     for (int64_t r = 0; r < rows; r++)
-        d->hot->gate(o->act, gate + r * o->gate.stride[0], up ? up + r * o->up.stride[0] : NULL, y + r * o->y.stride[0], cols);
+        d->hot->gate(o->act, gate + r * o->gate.stride[0], up ? up + r * o->up.stride[0] : NULL, y + r * o->y.stride[0],
+                     cols);
     return RS_OK;
 }
 
@@ -80,14 +83,15 @@ rs_status rs_cpu_rope(rs_device *d, const rs_op *op, rs_error *err) {
     RS_TRY(rs_cpu_check_index("rope", "source", source, H, 0, o->x.dim[1], err));
     for (int32_t h = 0; h < H && x == y; h++) {
         if (source[h] != h)
-            return rs_fail(err, RS_E_INTERNAL, "op rope: in place, but head %d comes from head %d", (int)h, (int)source[h]);
+            return rs_fail(err, RS_E_INTERNAL, "op rope: in place, but head %d comes from head %d", (int)h,
+                           (int)source[h]);
     }
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, T *H *F))
     for (int64_t t = 0; t < T; t++) {
         for (int64_t h = 0; h < H; h++) {
             int64_t row = (variant[h] * T + t) * F;
-            d->hot->rope(x + t * o->x.stride[0] + source[h] * o->x.stride[1], y + t * o->y.stride[0] + h * o->y.stride[1], cosine + row,
-                         sine + row, lo, hi, F);
+            d->hot->rope(x + t * o->x.stride[0] + source[h] * o->x.stride[1],
+                         y + t * o->y.stride[0] + h * o->y.stride[1], cosine + row, sine + row, lo, hi, F);
         }
     }
 out:
@@ -118,7 +122,8 @@ rs_status rs_cpu_mask(rs_device *d, const rs_op *op, rs_error *err) {
     return RS_OK;
 }
 
-static void softmax_row(const rs_device *d, const rs_op_softmax *o, float *row, int64_t position, const float *sink, float *stats) {
+static void softmax_row(const rs_device *d, const rs_op_softmax *o, float *row, int64_t position, const float *sink,
+                        float *stats) {
     int64_t first = 0, end = 0, C = o->s.dim[2];
     visible(position, o->col0, C, o->window, &first, &end);
     if (first < end) d->hot->softmax(row + first, end - first, o->softcap, sink, stats);

@@ -1,4 +1,5 @@
-/* kernels/cpu/cpu_memory.c: how much memory there is for us: /proc/meminfo and the control group's limit. See cpu_device.h. */
+/* kernels/cpu/cpu_memory.c: how much memory there is for us: /proc/meminfo and the control group's limit. See
+ * cpu_device.h. */
 #include "kernels/cpu/cpu_device.h"
 
 #include <stdio.h>
@@ -39,7 +40,8 @@ static uint64_t group_room(const char *limit_file, const char *usage_file) {
 uint64_t rs_cpu_memory_available(void) {
     uint64_t room = meminfo("MemAvailable:");
     uint64_t v2 = group_room("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current");
-    uint64_t v1 = group_room("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes");
+    uint64_t v1 =
+        group_room("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes");
     if (room == 0) return 0;
     room = v2 < room ? v2 : room;
     return v1 < room ? v1 : room;

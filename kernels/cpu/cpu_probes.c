@@ -4,8 +4,8 @@
 /* ---- pairs ---- */
 
 /* Pairs (j, j + width / 2) where there is no table. */
-static rs_status pair_tables(rs_device *d, const rs_op_pair_reduce *o, int64_t pairs, const int32_t **lo, const int32_t **hi,
-                             rs_error *err) {
+static rs_status pair_tables(rs_device *d, const rs_op_pair_reduce *o, int64_t pairs, const int32_t **lo,
+                             const int32_t **hi, rs_error *err) {
     rs_status st = RS_OK;
     void *made = NULL;
     *lo = rs_cpu_data(&o->component_lo);
@@ -37,12 +37,19 @@ rs_status rs_cpu_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(rs_cpu_threads(d, T *H *F))
     for (int64_t unit = 0; unit < H * blocks; unit++) {
         int64_t h = unit / blocks, first = unit % blocks * RS_HOT_PAIR_BLOCK;
-        int64_t n = F - first < RS_HOT_PAIR_BLOCK ? F - first : RS_HOT_PAIR_BLOCK;
-        for (int64_t t = 0; t < T; t++) {
-            if (bucket[t] < 0) continue;
-            d->hot->pair_row(x + t * o->x.stride[0] + h * o->x.stride[1], lo, hi, F, first, n, o->features,
-                             out + (bucket[t] * H + h) * cell);
-        }
+        rs_hot_pairs p = {.x = x + h * o->x.stride[1],
+                          .stride = o->x.stride[0],
+                          .rows = T,
+                          .bucket = bucket,
+                          .lo = lo,
+                          .hi = hi,
+                          .pairs = F,
+                          .first = first,
+                          .n = F - first < RS_HOT_PAIR_BLOCK ? F - first : RS_HOT_PAIR_BLOCK,
+                          .features = o->features,
+                          .out = out + h * cell,
+                          .bucket_stride = H * cell};
+        d->hot->pair_rows(&p);
     }
 out:
     return st;
@@ -97,7 +104,8 @@ static void add_entries(const pattern_job *j, int64_t h, int64_t r, double *sums
 }
 
 /* Rows r0..r1-1 (positions >= 1), columns c0..c1-1: mass and squares; the mass also into *cell (NULL: no map). */
-static void add_block(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t c0, int64_t c1, double *sums, double *cell) {
+static void add_block(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t c0, int64_t c1, double *sums,
+                      double *cell) {
     double block[2];
     if (r0 >= r1 || c0 >= c1) return;
     j->hot->block_sums(pattern_row(j, h, r0) + c0, j->o->p.stride[1], r1 - r0, c1 - c0, block);
@@ -107,10 +115,13 @@ static void add_block(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, i
 }
 
 /* First position of block b when positions are shared out as position * B / T. */
-static int64_t block_start(int64_t b, int64_t blocks, int64_t positions) { return (b * positions + blocks - 1) / blocks; }
+static int64_t block_start(int64_t b, int64_t blocks, int64_t positions) {
+    return (b * positions + blocks - 1) / blocks;
+}
 
 /* Rows r0..r1-1, all in row block i of the map (blocks == 1 and map NULL without one): column block by column block. */
-static void add_band(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t blocks, double *sums, double *map_row) {
+static void add_band(const pattern_job *j, int64_t h, int64_t r0, int64_t r1, int64_t blocks, double *sums,
+                     double *map_row) {
     const rs_op_pattern_reduce *o = j->o;
     int64_t end = least(j->cols, o->row0 + r1 - o->col0);
     if (j->skipped) add_block(j, h, r0, r1, 0, 1, sums, map_row);
@@ -143,7 +154,8 @@ static void add_distances(const pattern_job *j, int64_t h, int64_t r, int64_t n,
     const float *p = pattern_row(j, h, r);
     int64_t t = o->row0 + r, base = t - o->col0, first = most(j->skipped, first_seen(j, t));
     for (int64_t i = 1; i < n; i++) {
-        for (int64_t c = most(j->skipped, first_seen(j, t + i)); c < first + i; c++) profile[base + i - c] += (double)p[i * o->p.stride[1] + c];
+        for (int64_t c = most(j->skipped, first_seen(j, t + i)); c < first + i; c++)
+            profile[base + i - c] += (double)p[i * o->p.stride[1] + c];
     }
     j->hot->profile_rows(p, o->p.stride[1], n, first, base, profile);
 }
@@ -159,8 +171,8 @@ static rs_status check_list(const char *what, const rs_view *start, const rs_vie
     const int32_t *at = rs_cpu_data(start);
     for (int64_t t = 0; at && t + 1 < start->dim[0]; t++) {
         if (at[t] < 0 || at[t + 1] < at[t] || at[t + 1] > column->dim[0])
-            return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: list '%s' of position %lld is %d to %d of %lld", what, (long long)t,
-                           (int)at[t], (int)at[t + 1], (long long)column->dim[0]);
+            return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: list '%s' of position %lld is %d to %d of %lld",
+                           what, (long long)t, (int)at[t], (int)at[t + 1], (long long)column->dim[0]);
     }
     return RS_OK;
 }
@@ -169,7 +181,8 @@ rs_status rs_cpu_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     rs_status st = RS_OK;
     const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
     int64_t H = o->p.dim[0];
-    pattern_job j = {.hot = d->hot, .o = o, .rows = o->p.dim[1], .cols = o->p.dim[2], .skipped = o->skip_first && o->col0 == 0};
+    pattern_job j = {
+        .hot = d->hot, .o = o, .rows = o->p.dim[1], .cols = o->p.dim[2], .skipped = o->skip_first && o->col0 == 0};
     RS_TRY(check_list("duplicate", &o->duplicate_start, &o->duplicate_column, err));
     RS_TRY(check_list("induction", &o->induction_start, &o->induction_column, err));
     int parts = rs_view_present(&o->profile) ? 2 : 1;

@@ -1,5 +1,5 @@
-/* kernels/cpu/hot.c: the table of inner loops for one x86-64 level; compiled once per level with RS_ISA = v2, v3, v4 (or
- * generic elsewhere). See hot.h. */
+/* kernels/cpu/hot.c: the table of inner loops for one x86-64 level; compiled once per level with RS_ISA = v2, v3, v4
+ * (or generic elsewhere). See hot.h. */
 #include "kernels/cpu/hot.h"
 
 #include "kernels/cpu/hot_panel.h"
@@ -28,6 +28,7 @@ const rs_cpu_hot JOIN(rs_cpu_hot_, RS_ISA) = {
     .name = LEVEL_NAME,
     .panel_cols = PANEL,
     .tile_rows = TILE_ROWS,
+    .beats_blas = LANES == 16,
     .widen = widen,
     .first_bad = first_bad,
     .norm = norm,
@@ -40,7 +41,7 @@ const rs_cpu_hot JOIN(rs_cpu_hot_, RS_ISA) = {
     .pack_rows = pack_rows,
     .pack_cols = pack_cols,
     .panel_tile = panel_tile,
-    .pair_row = pair_row,
+    .pair_rows = pair_rows,
     .block_sums = block_sums,
     .profile_rows = profile_rows,
     .sample_key = sample_key,

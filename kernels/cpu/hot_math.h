@@ -1,5 +1,6 @@
 /* kernels/cpu/hot_math.h: vectors of one level, and branch-free exp, tanh, erf that vectorise. Part of hot.c.
- * The polynomials are our own minimax fits (reweighted least squares in float64, then rounded); their errors stand beside them. */
+ * The polynomials are our own minimax fits (reweighted least squares in float64, then rounded); their errors stand
+ * beside them. */
 #ifndef RS_KERNELS_CPU_HOT_MATH_H
 #define RS_KERNELS_CPU_HOT_MATH_H
 
@@ -42,7 +43,8 @@ static inline float float_of(uint32_t u) {
 }
 
 /* x = n ln 2 + r, |r| <= ln 2 / 2: returns e^r (relative error 3e-9 before rounding), *n as two's complement.
- * Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. ln 2 in two parts: the first one times n is exact. */
+ * Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. ln 2 in two parts: the first one times n is
+ * exact. */
 static inline float exp_reduced(float x, uint32_t *n) {
     const float magic = 12582912.0F;
     float t = x * 1.44269504F + magic;
@@ -75,7 +77,8 @@ static inline float exp_any(float x) {
     return e * float_of(((uint32_t)half + 127U) << 23) * float_of(((uint32_t)rest + 127U) << 23);
 }
 
-/* Below 0.625 x + x^3 P(x^2) (relative error 5e-9), above 1 - 2 / (e^{2|x|} + 1), whose subtraction loses nothing there. */
+/* Below 0.625 x + x^3 P(x^2) (relative error 5e-9), above 1 - 2 / (e^{2|x|} + 1), whose subtraction loses nothing
+ * there. */
 static inline float tanh_any(float x) {
     float a = fabsf(x), s = x * x;
     float p = -0.0056607802399F;
@@ -87,7 +90,8 @@ static inline float tanh_any(float x) {
     return a < 0.625F ? x + x * s * p : copysignf(large, x);
 }
 
-/* Below 0.925 x P(x^2) (relative error 2e-8), above 1 - exp(-Q(|x|)) with Q = -ln erfc (absolute error 2e-9); erf(4) rounds to 1. */
+/* Below 0.925 x P(x^2) (relative error 2e-8), above 1 - exp(-Q(|x|)) with Q = -ln erfc (absolute error 2e-9); erf(4)
+ * rounds to 1. */
 static inline float erf_any(float x) {
     float a = fabsf(x), s = x * x, t = a > 4.0F ? 4.0F : a;
     float p = -0.00058867735786F;

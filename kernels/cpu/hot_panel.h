@@ -82,8 +82,8 @@ static inline void store_row(lanes s0, lanes s1, bool add_out, float *out) {
     store(out + LANES, s1);
 }
 
-static void panel_tile(int64_t rows, int64_t cols, int64_t depth, const float *a, int64_t a_stride, const float *panel, float scale,
-                       bool add_out, float *out, int64_t out_stride) {
+static void panel_tile(int64_t rows, int64_t cols, int64_t depth, const float *a, int64_t a_stride, const float *panel,
+                       float scale, bool add_out, float *out, int64_t out_stride) {
     for (int64_t r0 = 0; r0 < rows; r0 += TILE_ROWS) {
         const float *row[TILE_ROWS];
         int64_t n = rows - r0 < TILE_ROWS ? rows - r0 : TILE_ROWS;

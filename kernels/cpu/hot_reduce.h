@@ -1,4 +1,5 @@
-/* kernels/cpu/hot_reduce.h: what the probes sum: features of pairs, and blocks and diagonals of a pattern. Part of hot.c. */
+/* kernels/cpu/hot_reduce.h: what the probes sum: features of pairs, and blocks and diagonals of a pattern. Part of
+ * hot.c. */
 #ifndef RS_KERNELS_CPU_HOT_REDUCE_H
 #define RS_KERNELS_CPU_HOT_REDUCE_H
 
@@ -8,31 +9,59 @@ enum { BLOCK = RS_HOT_PAIR_BLOCK };
 
 /* ---- pairs ---- */
 
+/* Do the indices follow each other? Then a block of them is a plain load. */
+static bool consecutive(const int32_t *index, int64_t n) {
+    for (int64_t i = 1; i < n; i++) {
+        if (index[i] != index[i - 1] + 1) return false;
+    }
+    return true;
+}
+
+/* n components as a whole block, zero behind them. */
+static inline void fetch(const float *x, const int32_t *index, bool plain, int64_t n, float out[BLOCK]) {
+    if (plain && n == BLOCK) {
+        memcpy(out, x + index[0], BLOCK * sizeof *out);
+        return;
+    }
+    for (int64_t i = 0; i < BLOCK; i++) out[i] = i < n ? x[index[i]] : 0.0F;
+}
+
 /* The pair of largest |z|, the first one on ties. */
-static int64_t top_pair(const float *x, const int32_t *lo, const int32_t *hi, int64_t pairs) {
+static int64_t top_pair(const rs_hot_pairs *p, const float *x, bool plain) {
     int64_t top = 0;
     double most = -1.0;
-    for (int64_t f = 0; f < pairs; f++) {
-        double re = (double)x[lo[f]], im = (double)x[hi[f]], square = re * re + im * im;
-        if (square <= most) continue;
-        most = square;
-        top = f;
+    for (int64_t first = 0; first < p->pairs; first += BLOCK) {
+        int64_t n = p->pairs - first < BLOCK ? p->pairs - first : BLOCK;
+        float re[BLOCK], im[BLOCK];
+        double square[BLOCK], here = -1.0;
+        fetch(x, p->lo + first, plain, n, re);
+        fetch(x, p->hi + first, plain, n, im);
+#pragma omp simd reduction(max : here)
+        for (int i = 0; i < BLOCK; i++) {
+            square[i] = (double)re[i] * (double)re[i] + (double)im[i] * (double)im[i];
+            here = square[i] > here ? square[i] : here;
+        }
+        for (int64_t i = 0; i < n && here > most; i++) {
+            if (square[i] < here) continue;
+            most = here;
+            top = first + i;
+        }
     }
     return top;
 }
 
 /* Features of a block of pairs in float64: |z|^2 of a subnormal float neither underflows nor loses bits. */
-static void pair_features(const double *re, const double *im, double value[RS_PAIR_FEATURES][BLOCK]) {
+static void pair_features(const float *x, const float *y, double value[RS_PAIR_FEATURES][BLOCK]) {
 #pragma omp simd
     for (int i = 0; i < BLOCK; i++) {
-        double square = re[i] * re[i] + im[i] * im[i], length = sqrt(square);
-        double inverse = square > 0 ? 1.0 / length : 0.0, u = re[i] * inverse, v = im[i] * inverse;
+        double re = (double)x[i], im = (double)y[i], square = re * re + im * im, length = sqrt(square);
+        double inverse = square > 0 ? 1.0 / length : 0.0, u = re * inverse, v = im * inverse;
         value[RS_PAIR_ABS][i] = length;
         value[RS_PAIR_ABS2][i] = square;
-        value[RS_PAIR_RE][i] = re[i];
-        value[RS_PAIR_IM][i] = im[i];
-        value[RS_PAIR_SQ_RE][i] = re[i] * re[i] - im[i] * im[i];
-        value[RS_PAIR_SQ_IM][i] = 2.0 * re[i] * im[i];
+        value[RS_PAIR_RE][i] = re;
+        value[RS_PAIR_IM][i] = im;
+        value[RS_PAIR_SQ_RE][i] = re * re - im * im;
+        value[RS_PAIR_SQ_IM][i] = 2.0 * re * im;
         value[RS_PAIR_U_RE][i] = u;
         value[RS_PAIR_U_IM][i] = v;
         value[RS_PAIR_U2_RE][i] = u * u - v * v;
@@ -41,24 +70,30 @@ static void pair_features(const double *re, const double *im, double value[RS_PA
     }
 }
 
-static void pair_row(const float *x, const int32_t *lo, const int32_t *hi, int64_t pairs, int64_t first, int64_t n, uint32_t features,
-                     double *out) {
-    double re[BLOCK] = {0}, im[BLOCK] = {0}, value[RS_PAIR_FEATURES][BLOCK];
-    for (int64_t i = 0; i < n; i++) {
-        re[i] = (double)x[lo[first + i]];
-        im[i] = (double)x[hi[first + i]];
-    }
-    pair_features(re, im, value);
-    if (features & 1U << RS_PAIR_TOP) {
-        int64_t top = top_pair(x, lo, hi, pairs) - first;
-        if (top >= 0 && top < n) value[RS_PAIR_TOP][top] = 1.0;
-    }
-    out += first;
+static void add_features(const rs_hot_pairs *p, double value[RS_PAIR_FEATURES][BLOCK], double *out) {
     for (int feature = 0; feature < RS_PAIR_FEATURES; feature++) {
-        if (!(features & 1U << feature)) continue;
+        if (!(p->features & 1U << feature)) continue;
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) out[i] += value[feature][i];
-        out += pairs;
+        for (int64_t i = 0; i < p->n; i++) out[i] += value[feature][i];
+        out += p->pairs;
+    }
+}
+
+static void pair_rows(const rs_hot_pairs *p) {
+    bool plain = consecutive(p->lo, p->pairs) && consecutive(p->hi, p->pairs);
+    for (int64_t t = 0; t < p->rows; t++) {
+        const float *x = p->x + t * p->stride;
+        float re[BLOCK], im[BLOCK];
+        double value[RS_PAIR_FEATURES][BLOCK];
+        if (p->bucket[t] < 0) continue;
+        fetch(x, p->lo + p->first, plain, p->n, re);
+        fetch(x, p->hi + p->first, plain, p->n, im);
+        pair_features(re, im, value);
+        if (p->features & 1U << RS_PAIR_TOP) {
+            int64_t top = top_pair(p, x, plain) - p->first;
+            if (top >= 0 && top < p->n) value[RS_PAIR_TOP][top] = 1.0;
+        }
+        add_features(p, value, p->out + p->bucket[t] * p->bucket_stride + p->first);
     }
 }
 

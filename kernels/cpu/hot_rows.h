@@ -33,7 +33,8 @@ static double row_squares(const float *x, float centre, int64_t n) {
     return total;
 }
 
-static void norm(rs_norm_kind kind, const float *x, float *y, const float *w, const float *b, float add, float eps, int64_t n) {
+static void norm(rs_norm_kind kind, const float *x, float *y, const float *w, const float *b, float add, float eps,
+                 int64_t n) {
     float centre = kind == RS_NORM_LAYER ? (float)(row_sum(x, n) / (double)n) : 0.0F;
     float gain = (float)(1.0 / sqrt(row_squares(x, centre, n) / (double)n + (double)eps));
     if (w) {
@@ -106,7 +107,8 @@ static bool in_a_row(const int32_t *index, int64_t n) {
     return gaps == 0;
 }
 
-static void rope(const float *x, float *y, const float *cosine, const float *sine, const int32_t *lo, const int32_t *hi, int64_t pairs) {
+static void rope(const float *x, float *y, const float *cosine, const float *sine, const int32_t *lo, const int32_t *hi,
+                 int64_t pairs) {
     bool halves = in_a_row(lo, pairs) && in_a_row(hi, pairs);
     /* A component belongs to one pair alone, so iterations do not meet even when y is x. */
     if (halves) {

@@ -1,8 +1,10 @@
-/* kernels/cpu/hot_sample.h: the variance of a logit over its keys, pair by pair, without a loop over (query, key). Part of hot.c.
+/* kernels/cpu/hot_sample.h: the variance of a logit over its keys, pair by pair, without a loop over (query, key). Part
+ * of hot.c.
  *
- * With U_n = k_n e^{i theta n} the rotated term is rot_n = Re(q e^{i theta m} conj U_n), linear in U_n, and with V_n = U_n - k_n
- * the change by un-rotating is rot_n - flat_n = Re(q (e^{i theta m} - 1) conj U_n) + Re(q conj V_n), linear in (U_n, V_n). So mean
- * and mean square over the keys of any query are forms in running sums of U, V and their products, kept in float64. */
+ * With U_n = k_n e^{i theta n} the rotated term is rot_n = Re(q e^{i theta m} conj U_n), linear in U_n, and with V_n =
+ * U_n - k_n the change by un-rotating is rot_n - flat_n = Re(q (e^{i theta m} - 1) conj U_n) + Re(q conj V_n), linear
+ * in (U_n, V_n). So mean and mean square over the keys of any query are forms in running sums of U, V and their
+ * products, kept in float64. */
 #ifndef RS_KERNELS_CPU_HOT_SAMPLE_H
 #define RS_KERNELS_CPU_HOT_SAMPLE_H
 
@@ -39,7 +41,8 @@ static void sample_key(rs_hot_sample *s, const float *k, const int32_t *lo, cons
 }
 
 /* Mean of s over the keys in *lead but not in *trail. */
-static void key_means(const rs_hot_sample *lead, const rs_hot_sample *trail, int64_t count, double mean[RS_SAMPLE_SUMS][RS_HOT_PAIR_BLOCK]) {
+static void key_means(const rs_hot_sample *lead, const rs_hot_sample *trail, int64_t count,
+                      double mean[RS_SAMPLE_SUMS][RS_HOT_PAIR_BLOCK]) {
     double share = 1.0 / (double)count;
     for (int s = 0; s < RS_SAMPLE_SUMS; s++) {
         for (int i = 0; i < RS_HOT_PAIR_BLOCK; i++)
@@ -47,8 +50,8 @@ static void key_means(const rs_hot_sample *lead, const rs_hot_sample *trail, int
     }
 }
 
-static void sample_row(const rs_hot_query *q, const rs_hot_sample *lead, const rs_hot_sample *trail, int64_t count, int64_t n,
-                       double *out, int64_t pairs) {
+static void sample_row(const rs_hot_query *q, const rs_hot_sample *lead, const rs_hot_sample *trail, int64_t count,
+                       int64_t n, double *out, int64_t pairs) {
     double m[RS_SAMPLE_SUMS][RS_HOT_PAIR_BLOCK];
     key_means(lead, trail, count, m);
     for (int64_t i = 0; i < n; i++) {
@@ -75,7 +78,8 @@ static void sample_row(const rs_hot_query *q, const rs_hot_sample *lead, const r
 }
 
 /* (q - mu_q)(k - mu_k) = qk - q mu_k - mu_q k + mu_q mu_k, and so on (op.h; metrics C2). */
-static void sample_terms(const double *qk, const double *qm, const double *mk, const double *mm, int64_t n, rs_hot_terms *t) {
+static void sample_terms(const double *qk, const double *qm, const double *mk, const double *mm, int64_t n,
+                         rs_hot_terms *t) {
     double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, v0 = 0, v1 = 0, v2 = 0, v3 = 0, v4 = 0;
 #pragma omp simd reduction(+ : s0, s1, s2, s3, s4, v0, v1, v2, v3, v4)
     for (int64_t i = 0; i < n; i++) {
@@ -98,7 +102,8 @@ static void sample_terms(const double *qk, const double *qm, const double *mk, c
     }
 }
 
-_Static_assert(RS_HEAD_TOTAL == 0 && RS_HEAD_PP == 1 && RS_HEAD_PC == 2 && RS_HEAD_CP == 3 && RS_HEAD_CC == 4 && RS_HEAD_ROWS == 5,
+_Static_assert(RS_HEAD_TOTAL == 0 && RS_HEAD_PP == 1 && RS_HEAD_PC == 2 && RS_HEAD_CP == 3 && RS_HEAD_CC == 4 &&
+                   RS_HEAD_ROWS == 5,
                "order of the sums in sample_terms");
 
 #endif

@@ -1,11 +1,12 @@
-/* kernels/cpu/hot_widen.h: stored weights to float32. Part of hot.c. Layouts: docs/formats.md (GGUF blocks, little-endian).
- * A nibble byte holds element j in its low and element j + 16 (or + 32) in its high half. */
+/* kernels/cpu/hot_widen.h: stored weights to float32. Part of hot.c. Layouts: docs/formats.md (GGUF blocks,
+ * little-endian). A nibble byte holds element j in its low and element j + 16 (or + 32) in its high half. */
 #ifndef RS_KERNELS_CPU_HOT_WIDEN_H
 #define RS_KERNELS_CPU_HOT_WIDEN_H
 
 #include "kernels/cpu/hot_math.h"
 
-/* IEEE half: the exponent is moved by a multiplication, which is exact for subnormal halves too; infinity and NaN apart. */
+/* IEEE half: the exponent is moved by a multiplication, which is exact for subnormal halves too; infinity and NaN
+ * apart. */
 static inline float half_to_float(uint32_t h) {
     uint32_t magnitude = (h & 0x7FFFU) << 13, sign = (h & 0x8000U) << 16;
     float f = float_of(magnitude) * 0x1p112F;
@@ -102,7 +103,8 @@ static void scale_and_min(const uint8_t *s, int j, float d, float dmin, float *s
 }
 
 /* 32 bytes -> 64 elements, twice 32 with a sub-block each; high: byte l holds the fifth bits at `bit` and `bit` + 1. */
-static void nibbles_64(const uint8_t *q, const uint8_t *high, int bit, const float scale[2], const float least[2], float *y) {
+static void nibbles_64(const uint8_t *q, const uint8_t *high, int bit, const float scale[2], const float least[2],
+                       float *y) {
     for (int l = 0; l < 32; l++) {
         int h = high ? high[l] >> bit : 0;
         y[l] = scale[0] * (float)((q[l] & 15) + ((h & 1) << 4)) - least[0];
@@ -123,19 +125,25 @@ static void q4_k(const uint8_t *b, float *y) { k_block(b, NULL, b + 16, y); }
 
 static void q5_k(const uint8_t *b, float *y) { k_block(b, b + 16, b + 48, y); }
 
+/* 16 elements of Q6_K: nibbles of low shifted by `nibble` (0 or 4), bit pairs of high shifted by `pair`, one scale. */
+static inline void q6_part(const uint8_t *low, int nibble, const uint8_t *high, int pair, uint8_t scale, float d,
+                           float *y) {
+    float step = d * (float)(int8_t)scale;
+    for (int l = 0; l < 16; l++) y[l] = step * (float)(((low[l] >> nibble & 15) | (high[l] >> pair & 3) << 4) - 32);
+}
+
 /* Half h: 64 low bytes, 32 bytes of high bit pairs, 8 scales of 16 elements each. */
 static void q6_k(const uint8_t *b, float *y) {
     float d = half_at(b + 208);
-    for (int h = 0; h < 2; h++) {
-        const uint8_t *low = b + 64 * (ptrdiff_t)h, *high = b + 128 + 32 * (ptrdiff_t)h;
-        const uint8_t *scale = b + 192 + 8 * (ptrdiff_t)h;
-        for (int part = 0; part < 4; part++) {
-            const uint8_t *from = low + 32 * (part % 2);
-            for (int l = 0; l < 32; l++) {
-                int q = (from[l] >> 4 * (part / 2) & 15) | (high[l] >> 2 * part & 3) << 4;
-                y[128 * h + 32 * part + l] = d * (float)(int8_t)scale[2 * part + l / 16] * (float)(q - 32);
-            }
+    for (ptrdiff_t h = 0; h < 2; h++) {
+        const uint8_t *low = b + 64 * h, *high = b + 128 + 32 * h, *scale = b + 192 + 8 * h;
+        for (int i = 0; i < 2; i++, low += 16, high += 16, y += 16) {
+            q6_part(low, 0, high, 0, scale[i], d, y);
+            q6_part(low + 32, 0, high, 2, scale[2 + i], d, y + 32);
+            q6_part(low, 4, high, 4, scale[4 + i], d, y + 64);
+            q6_part(low + 32, 4, high, 6, scale[6 + i], d, y + 96);
         }
+        y += 96;
     }
 }
 

@@ -42,11 +42,16 @@ def arguments():
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of transformers")
     p.add_argument("--write", action="store_true")
-    return p.parse_args()
+    o = p.parse_args()
+    o.forward = o.forward or o.build / "bench_forward"
+    for program in (o.build / "ropescope", o.forward):
+        if not program.exists():
+            p.error(f"{program} is not there: cmake --build {o.build} --target ropescope rs_bench")
+    return o
 
 
 def child(command):
-    """-> seconds of the process, peak resident bytes, its stdout."""
+    """-> what the process took (wall and processor seconds, peak resident bytes), and its stdout."""
     begun = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     out = process.stdout.read()
@@ -54,11 +59,15 @@ def child(command):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}")
-    return time.perf_counter() - begun, usage.ru_maxrss * 1024, out
+    return spent(begun, usage), out
+
+
+def spent(begun, usage):
+    return {"wall_seconds": time.perf_counter() - begun, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
 
 
 def write_ids(o, path):
-    _, _, out = child([o.build / "ropescope", "tokenize", o.model, o.text])
+    _, out = child([o.build / "ropescope", "tokenize", o.model, o.text])
     ids = re.findall(r"\d+", out)
     need = o.context * o.sequences
     if len(ids) < need:
@@ -69,7 +78,8 @@ def write_ids(o, path):
 class Transformers:
     def __init__(self, o, ids):
         script = pathlib.Path(__file__).with_name("transformers_forward.py")
-        self.process = subprocess.Popen([o.python, script, o.model, ids, str(o.threads), o.dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([o.python, script, o.model, ids, str(o.threads), o.dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=os.environ | {"TQDM_DISABLE": "1"})
         self.versions = json.loads(self.process.stdout.readline())
 
     def measure(self):
@@ -83,8 +93,8 @@ class Transformers:
 
 
 def forward(o, ids):
-    wall, peak, out = child([o.forward or o.build / "bench_forward", o.model, ids, o.threads])
-    return json.loads(out) | {"wall_seconds": wall, "peak_bytes": peak}
+    took, out = child([o.forward, o.model, ids, o.threads])
+    return json.loads(out) | took
 
 
 def audit(o, ids, folder):
@@ -94,18 +104,17 @@ def audit(o, ids, folder):
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
     words = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begun
+    took = spent(begun, usage)
     found = re.search(r"(\d+) tokens in ([\d.]+) s", words)
     if os.waitstatus_to_exitcode(status) != 0 or not found:
         sys.exit(f"audit failed: {words}")
     tokens, seconds = int(found[1]), float(found[2])
-    return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds, "wall_seconds": wall, "peak_bytes": usage.ru_maxrss * 1024,
-            "run_bytes": run.stat().st_size}
+    return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds, "run_bytes": run.stat().st_size} | took
 
 
 def start_times(o):
     program = o.build / "ropescope"
-    times = {"--help": [child([program, "--help"])[0] for _ in range(21)], "check": [child([program, "check", o.model])[0] for _ in range(7)]}
+    times = {"--help": [child([program, "--help"])[0]["wall_seconds"] for _ in range(21)], "check": [child([program, "check", o.model])[0]["wall_seconds"] for _ in range(7)]}
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -146,10 +155,10 @@ def markdown(result):
     lines = [f"# audit of {result['model']}, {result['sequences']} sequences of {result['context']} tokens", "",
              f"{m['date']}, commit {m['commit']} ({m['changed_files']} changed files), {m['cpu']}, {m['cores']} cores, {m['threads']} threads, "
              f"load before {m['load_before']:.2f}; torch {result['versions']['torch']}, transformers {result['versions']['transformers']} ({result['dtype']}). "
-             f"Medians of {result['rounds']} interleaved rounds.", "", "| | tokens/s | seconds | all rounds, tokens/s | peak memory |", "|---|---|---|---|---|"]
+             f"Medians of {result['rounds']} interleaved rounds.", "", "| | tokens/s | seconds | processor seconds | all rounds, tokens/s | peak memory |", "|---|---|---|---|---|---|"]
     for name, rows in result["measured"].items():
         every = ", ".join(f"{row['tokens_per_second']:.0f}" for row in rows)
-        lines.append(f"| {name} | {s['tokens_per_second'][name]:.0f} | {s['seconds'][name]:.1f} | {every} | {s['peak_bytes'][name] / 1e9:.2f} GB |")
+        lines.append(f"| {name} | {s['tokens_per_second'][name]:.0f} | {s['seconds'][name]:.1f} | {median(rows, 'cpu_seconds'):.1f} | {every} | {s['peak_bytes'][name] / 1e9:.2f} GB |")
     lines += ["", f"* audit takes {s['audit_time_over_forward']:.2f} x the time of our plain forward pass (bar 1.5, then 1.2)",
               f"* audit runs at {s['audit_speed_over_transformers']:.2f} x the tokens/s of transformers without statistics (bar 1.0, then 1.5)",
               f"* our plain forward pass runs at {s['forward_speed_over_transformers']:.2f} x transformers, {median(result['measured']['forward'], 'gflop_per_second'):.0f} GFLOP/s",

@@ -3,4 +3,4 @@
 set -eu
 cd "${RS_SOURCE_DIR:-.}"
 command -v clang-format >/dev/null || { echo "clang-format is not installed"; exit 77; }
-git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
+git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs clang-format --dry-run --Werror

@@ -1,5 +1,5 @@
-/* tests/op/test_op_check.c: views, and what rs_op_check refuses: absent arguments, types, axes, sizes, strides, aliases; names in
- * the messages; device names; bounds of device memory. */
+/* tests/op/test_op_check.c: views, and what rs_op_check refuses: absent arguments, types, axes, sizes, strides,
+ * aliases; names in the messages; device names; bounds of device memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "analyzer/base/alloc.h"
 #include "kernels/backend.h"
 
 #include <stdio.h>
@@ -36,7 +37,8 @@ static void accepted(rs_op op) {
 static void refused(rs_op op, const char *text, const char *more) {
     err.message[0] = 0;
     assert_int_equal(rs_op_check(&op, &err), RS_E_INTERNAL);
-    if (!strstr(err.message, text) || !strstr(err.message, more)) fail_msg("message '%s' lacks '%s' or '%s'", err.message, text, more);
+    if (!strstr(err.message, text) || !strstr(err.message, more))
+        fail_msg("message '%s' lacks '%s' or '%s'", err.message, text, more);
 }
 
 static void test_views(void **state) {
@@ -85,8 +87,10 @@ static void test_overlap(void **state) {
 }
 
 static rs_op matmul(void) {
-    return (rs_op){.kind = RS_OP_MATMUL,
-                   .u.matmul = {.x = f32(0, 2, 5, 8, 0), .w = f32(1, 2, 6, 8, 0), .bias = f32(2, 1, 6, 0, 0), .y = f32(3, 2, 5, 6, 0)}};
+    return (rs_op){
+        .kind = RS_OP_MATMUL,
+        .u.matmul = {
+            .x = f32(0, 2, 5, 8, 0), .w = f32(1, 2, 6, 8, 0), .bias = f32(2, 1, 6, 0, 0), .y = f32(3, 2, 5, 6, 0)}};
 }
 
 static void test_shapes(void **state) {
@@ -118,7 +122,8 @@ static void test_types(void **state) {
     refused(op, "'w'", "BF16");
     op = matmul(), op.u.matmul.x.offset = 2;
     refused(op, "'x'", "offset");
-    rs_op widen = {.kind = RS_OP_WIDEN, .u.widen = {.src = rs_view_1d(mem(0), 3, RS_Q6_K, 512), .dst = f32(1, 1, 512, 0, 0)}};
+    rs_op widen = {.kind = RS_OP_WIDEN,
+                   .u.widen = {.src = rs_view_1d(mem(0), 3, RS_Q6_K, 512), .dst = f32(1, 1, 512, 0, 0)}};
     accepted(widen); /* blocks may begin anywhere */
     widen.u.widen.src.dtype = RS_I32;
     refused(widen, "'src'", "I32");
@@ -128,7 +133,9 @@ static void test_types(void **state) {
     widen.u.widen.src.dtype = (rs_dtype)99;
     refused(widen, "'src'", "type");
     rs_op loss = {.kind = RS_OP_CROSS_ENTROPY,
-                  .u.cross_entropy = {.logits = f32(0, 2, 4, 9, 0), .targets = rs_view_1d(mem(1), 0, RS_I32, 4), .state = rs_view_2d(mem(2), 0, RS_F64, 4, 3)}};
+                  .u.cross_entropy = {.logits = f32(0, 2, 4, 9, 0),
+                                      .targets = rs_view_1d(mem(1), 0, RS_I32, 4),
+                                      .state = rs_view_2d(mem(2), 0, RS_F64, 4, 3)}};
     accepted(loss);
     loss.u.cross_entropy.state = f32(2, 2, 4, 3, 0);
     refused(loss, "'state'", "F32");
@@ -150,7 +157,9 @@ static void test_strides(void **state) {
     op = matmul(), op.u.matmul.x.stride[0] = INT64_MAX / 2;
     refused(op, "'x'", "senseless");
     rs_op loss = {.kind = RS_OP_CROSS_ENTROPY,
-                  .u.cross_entropy = {.logits = f32(0, 2, 4, 9, 0), .targets = rs_view_1d(mem(1), 0, RS_I32, 4), .state = rs_view_2d(mem(2), 0, RS_F64, 4, 3)}};
+                  .u.cross_entropy = {.logits = f32(0, 2, 4, 9, 0),
+                                      .targets = rs_view_1d(mem(1), 0, RS_I32, 4),
+                                      .state = rs_view_2d(mem(2), 0, RS_F64, 4, 3)}};
     loss.u.cross_entropy.state.stride[0] = 4;
     refused(loss, "'state'", "stride is 4, expected 3");
 }
@@ -180,29 +189,51 @@ static void test_aliases(void **state) {
 }
 
 static rs_op rope(void) {
-    rs_view i = rs_view_1d(mem(2), 0, RS_I32, 4), h = rs_view_1d(mem(3), 0, RS_I32, 3), t = rs_view_3d(mem(4), 0, RS_F32, 2, 5, 4);
+    rs_view i = rs_view_1d(mem(2), 0, RS_I32, 4), h = rs_view_1d(mem(3), 0, RS_I32, 3),
+            t = rs_view_3d(mem(4), 0, RS_F32, 2, 5, 4);
     return (rs_op){.kind = RS_OP_ROPE,
-                   .u.rope = {.x = f32(0, 3, 5, 2, 8), .y = f32(1, 3, 5, 3, 8), .component_lo = i, .component_hi = i, .cos = t, .sin = t, .variant = h, .source = h}};
+                   .u.rope = {.x = f32(0, 3, 5, 2, 8),
+                              .y = f32(1, 3, 5, 3, 8),
+                              .component_lo = i,
+                              .component_hi = i,
+                              .cos = t,
+                              .sin = t,
+                              .variant = h,
+                              .source = h}};
 }
 
 static rs_op scores(void) {
     return (rs_op){.kind = RS_OP_SCORES,
-                   .u.scores = {.q = f32(0, 3, 4, 6, 8), .k = f32(1, 3, 9, 2, 8), .slot = rs_view_1d(mem(2), 0, RS_I32, 6), .s = f32(3, 3, 6, 4, 9), .row0 = 5}};
+                   .u.scores = {.q = f32(0, 3, 4, 6, 8),
+                                .k = f32(1, 3, 9, 2, 8),
+                                .slot = rs_view_1d(mem(2), 0, RS_I32, 6),
+                                .s = f32(3, 3, 6, 4, 9),
+                                .row0 = 5}};
 }
 
 static rs_op pair_reduce(void) {
     rs_view table = rs_view_1d(mem(2), 0, RS_I32, 4);
     return (rs_op){.kind = RS_OP_PAIR_REDUCE,
-                   .u.pair_reduce = {.x = f32(0, 3, 5, 2, 8), .component_lo = table, .component_hi = table, .bucket = rs_view_1d(mem(1), 0, RS_I32, 5),
-                                     .out = rs_view_4d(mem(3), 0, RS_F64, 6, 2, 2, 4), .features = 1U << RS_PAIR_ABS | 1U << RS_PAIR_TOP}};
+                   .u.pair_reduce = {.x = f32(0, 3, 5, 2, 8),
+                                     .component_lo = table,
+                                     .component_hi = table,
+                                     .bucket = rs_view_1d(mem(1), 0, RS_I32, 5),
+                                     .out = rs_view_4d(mem(3), 0, RS_F64, 6, 2, 2, 4),
+                                     .features = 1U << RS_PAIR_ABS | 1U << RS_PAIR_TOP}};
 }
 
 static rs_op pattern_reduce(void) {
     rs_view start = rs_view_1d(mem(2), 0, RS_I32, 11), column = rs_view_1d(mem(3), 0, RS_I32, 7);
     return (rs_op){.kind = RS_OP_PATTERN_REDUCE,
-                   .u.pattern_reduce = {.p = f32(0, 3, 2, 4, 9), .stats = f32(1, 3, 2, 4, 2), .duplicate_start = start, .duplicate_column = column,
-                                        .sums = rs_view_2d(mem(4), 0, RS_F64, 2, 9), .profile = rs_view_2d(mem(5), 0, RS_F64, 2, 10),
-                                        .map = rs_view_3d(mem(6), 0, RS_F64, 2, 3, 3), .row0 = 5, .positions = 10}};
+                   .u.pattern_reduce = {.p = f32(0, 3, 2, 4, 9),
+                                        .stats = f32(1, 3, 2, 4, 2),
+                                        .duplicate_start = start,
+                                        .duplicate_column = column,
+                                        .sums = rs_view_2d(mem(4), 0, RS_F64, 2, 9),
+                                        .profile = rs_view_2d(mem(5), 0, RS_F64, 2, 10),
+                                        .map = rs_view_3d(mem(6), 0, RS_F64, 2, 3, 3),
+                                        .row0 = 5,
+                                        .positions = 10}};
 }
 
 static void test_attention_rules(void **state) {
@@ -219,11 +250,15 @@ static void test_attention_rules(void **state) {
     refused(op, "op scores", "col0 <= row0");
     op = scores(), op.u.scores.s.dim[0] = 5;
     refused(op, "'s'", "(H) is 5, expected 6");
-    rs_op mix = {.kind = RS_OP_MIX, .u.mix = {.p = f32(0, 3, 6, 4, 9), .v = f32(1, 3, 9, 4, 8), .z = f32(2, 3, 4, 6, 8), .row0 = 5}};
+    rs_op mix = {.kind = RS_OP_MIX,
+                 .u.mix = {.p = f32(0, 3, 6, 4, 9), .v = f32(1, 3, 9, 4, 8), .z = f32(2, 3, 4, 6, 8), .row0 = 5}};
     refused(mix, "op mix", "multiple of the value heads");
     mix.u.mix.v = f32(1, 3, 9, 2, 8);
     accepted(mix);
-    rs_op norm = {.kind = RS_OP_NORM, .u.norm = {.kind = RS_NORM_RMS, .x = f32(0, 3, 4, 2, 8), .y = f32(0, 3, 4, 2, 8), .weight = f32(1, 2, 2, 8, 0)}};
+    rs_op norm = {
+        .kind = RS_OP_NORM,
+        .u.norm = {
+            .kind = RS_NORM_RMS, .x = f32(0, 3, 4, 2, 8), .y = f32(0, 3, 4, 2, 8), .weight = f32(1, 2, 2, 8, 0)}};
     accepted(norm);
     norm.u.norm.weight = f32(1, 2, 3, 8, 0);
     refused(norm, "'weight'", "(G) is 3, expected 2");
@@ -322,6 +357,13 @@ static void test_memory(void **state) {
     op.u.add.x = op.u.add.y = past;
     assert_int_equal(rs_run_ops(b, d, &op, 1, &err), RS_E_INTERNAL);
     assert_non_null(strstr(err.message, "reach past"));
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        rs_alloc_fail_at(nth);
+        assert_int_equal(b->alloc(d, 64, &n, &err), RS_E_NOMEM);
+        assert_null(n);
+        b->info(d, &info);
+        assert_true(info.allocated == 64);
+    }
     b->release(d, m);
     b->release(d, NULL);
     b->close(d);
@@ -329,10 +371,10 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views),   cmocka_unit_test(test_overlap),         cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_types),   cmocka_unit_test(test_strides),         cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_views),     cmocka_unit_test(test_overlap),         cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_types),     cmocka_unit_test(test_strides),         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_attention_rules), cmocka_unit_test(test_probe_rules),
-        cmocka_unit_test(test_devices), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_devices),   cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* tests/op/test_ops_attention.c: scores, mask, softmax, mix and cross entropy on every backend against plain float64 loops
- * written here. The shapes stand at and around the edges of register tiles (4, 8, 16, 32) and depth blocks (256). */
+/* tests/op/test_ops_attention.c: scores, mask, softmax, mix and cross entropy on every backend against plain float64
+ * loops written here. The shapes stand at and around the edges of register tiles (4, 8, 16, 32) and depth blocks (256).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,11 +23,13 @@ static bool sees(const tile *c, int64_t r, int64_t col) {
     return k <= row && (c->window == 0 || row - k < c->window);
 }
 
-/* Positions with windows one less, equal and one more than the row's; tiles with one row, one column, whole and torn panels. */
+/* Positions with windows one less, equal and one more than the row's; tiles with one row, one column, whole and torn
+ * panels. */
 static const tile tiles[] = {
-    {1, 1, 1, 0, 0, 0},      {3, 1, 130, 129, 0, 0},    {2, 5, 5, 0, 0, 0},      {9, 33, 33, 0, 0, 0},      {6, 64, 128, 64, 0, 0},
-    {3, 31, 300, 269, 0, 0}, {2, 40, 257, 217, 0, 0},   {3, 16, 47, 32, 1, 31},  {3, 16, 47, 32, 0, 32},    {3, 16, 47, 32, 0, 33},
-    {2, 9, 9, 0, 0, 1},      {4, 37, 600, 600, 37, 64}, {2, 70, 90, 100, 80, 0}, {2, 1, 1050, 1049, 0, 1025},
+    {1, 1, 1, 0, 0, 0},      {3, 1, 130, 129, 0, 0},      {2, 5, 5, 0, 0, 0},      {9, 33, 33, 0, 0, 0},
+    {6, 64, 128, 64, 0, 0},  {3, 31, 300, 269, 0, 0},     {2, 40, 257, 217, 0, 0}, {3, 16, 47, 32, 1, 31},
+    {3, 16, 47, 32, 0, 32},  {3, 16, 47, 32, 0, 33},      {2, 9, 9, 0, 0, 1},      {4, 37, 600, 600, 37, 64},
+    {2, 70, 90, 100, 80, 0}, {2, 1, 1050, 1049, 0, 1025},
 };
 enum { TILES = sizeof tiles / sizeof *tiles };
 
@@ -46,8 +49,13 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap)
     for (int64_t h = 0; h < c->H; h++) slot[h] = (int32_t)((h * 2 + 1) % S);
     rs_view s = RS_RIG_NEW(r, RS_F32, gap, c->H, c->R, c->C);
     rs_op op = {.kind = RS_OP_SCORES,
-                .u.scores = {.q = RS_RIG_PUT(r, RS_F32, gap, q, c->R, c->H, Dh), .k = RS_RIG_PUT(r, RS_F32, gap, k, c->C, S, Dh),
-                             .slot = RS_RIG_PUT(r, RS_I32, 0, slot, c->H), .s = s, .scale = scale, .row0 = c->row0, .col0 = c->col0}};
+                .u.scores = {.q = RS_RIG_PUT(r, RS_F32, gap, q, c->R, c->H, Dh),
+                             .k = RS_RIG_PUT(r, RS_F32, gap, k, c->C, S, Dh),
+                             .slot = RS_RIG_PUT(r, RS_I32, 0, slot, c->H),
+                             .s = s,
+                             .scale = scale,
+                             .row0 = c->row0,
+                             .col0 = c->col0}};
     rs_rig_run(r, &op);
     float *got = rs_rig_get(r, &s);
     double *want = rs_rig_doubles(c->H * c->R * c->C);
@@ -55,7 +63,8 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap)
         for (int64_t i = 0; i < c->R * c->C; i++) {
             int64_t row = i / c->C, col = i % c->C, at = h * c->R * c->C + i;
             double sum = 0;
-            for (int64_t e = 0; e < Dh; e++) sum += (double)q[(row * c->H + h) * Dh + e] * (double)k[(col * S + slot[h]) * Dh + e];
+            for (int64_t e = 0; e < Dh; e++)
+                sum += (double)q[(row * c->H + h) * Dh + e] * (double)k[(col * S + slot[h]) * Dh + e];
             want[at] = sum * (double)scale;
             if (c->col0 + col > c->row0 + row) want[at] = 0, got[at] = 0; /* may hold anything */
         }
@@ -83,7 +92,8 @@ typedef struct softmax_case {
 static double capped(double x, double cap) { return cap > 0 ? cap * tanh(x / cap) : x; }
 
 /* One row; sink NULL: none. */
-static void softmax_reference(const tile *c, int64_t row, const float *s, double cap, const float *sink, double *p, double stats[2]) {
+static void softmax_reference(const tile *c, int64_t row, const float *s, double cap, const float *sink, double *p,
+                              double stats[2]) {
     double most = sink ? (double)*sink : -INFINITY, sum = 0;
     for (int64_t i = 0; i < c->C; i++) {
         if (sees(c, row, i)) most = fmax(most, capped((double)s[i], cap));
@@ -99,7 +109,8 @@ static void softmax_reference(const tile *c, int64_t row, const float *s, double
 }
 
 static rs_op mask_op(rs_view s, const tile *c, float cap) {
-    return (rs_op){.kind = RS_OP_MASK, .u.mask = {.s = s, .row0 = c->row0, .col0 = c->col0, .window = c->window, .softcap = cap}};
+    return (rs_op){.kind = RS_OP_MASK,
+                   .u.mask = {.s = s, .row0 = c->row0, .col0 = c->col0, .window = c->window, .softcap = cap}};
 }
 
 static void check_masked(rs_rig *r, const rs_view *v, const tile *c, const float *s, double cap) {
@@ -110,7 +121,8 @@ static void check_masked(rs_rig *r, const rs_view *v, const tile *c, const float
         if (!seen && got[i] == -INFINITY) continue;
         /* tanh to 2 ulp and two roundings more */
         if (seen && fabs((double)got[i] - want) <= 3e-7 * fabs(want)) continue;
-        fail_msg("%s: mask: entry %lld is %.9g, expected %.9g", r->name, (long long)i, (double)got[i], seen ? want : -INFINITY);
+        fail_msg("%s: mask: entry %lld is %.9g, expected %.9g", r->name, (long long)i, (double)got[i],
+                 seen ? want : -INFINITY);
     }
     free(got);
 }
@@ -131,21 +143,29 @@ static void run_softmax(rs_rig *r, const softmax_case *sc, double spread, int ga
         check_masked(r, &vs, c, s, (double)sc->softcap);
     }
     rs_op op = {.kind = RS_OP_SOFTMAX,
-                .u.softmax = {.s = vs, .sinks = sc->sinks ? RS_RIG_PUT(r, RS_F32, 0, sinks, c->H) : RS_ABSENT, .stats = sc->stats ? vt : RS_ABSENT,
-                              .row0 = c->row0, .col0 = c->col0, .window = c->window, .softcap = sc->masked ? 0 : sc->softcap}};
+                .u.softmax = {.s = vs,
+                              .sinks = sc->sinks ? RS_RIG_PUT(r, RS_F32, 0, sinks, c->H) : RS_ABSENT,
+                              .stats = sc->stats ? vt : RS_ABSENT,
+                              .row0 = c->row0,
+                              .col0 = c->col0,
+                              .window = c->window,
+                              .softcap = sc->masked ? 0 : sc->softcap}};
     rs_rig_run(r, &op);
     float *p = rs_rig_get(r, &vs), *stats = rs_rig_get(r, &vt);
     double *want = rs_rig_doubles(c->C), *entropy = rs_rig_doubles(rows), *got_entropy = rs_rig_doubles(rows), most = 1;
     for (int64_t row = 0; row < rows; row++) {
         double pair[2];
-        softmax_reference(c, row % c->R, s + row * c->C, (double)sc->softcap, sc->sinks ? sinks + row / c->R : NULL, want, pair);
+        softmax_reference(c, row % c->R, s + row * c->C, (double)sc->softcap, sc->sinks ? sinks + row / c->R : NULL,
+                          want, pair);
         for (int64_t i = 0; i < c->C; i++) {
             if (!sees(c, row % c->R, i)) assert_true(p[row * c->C + i] == 0.0F && !signbit(p[row * c->C + i]));
         }
-        /* Each p to float32: the logits have up to 5e-7 absolute error after tanh, which is relative in exp. */
-        rs_rig_close_f32(r, "pattern", p + row * c->C, want, c->C, sc->softcap > 0 ? 2e-5 : 1e-6);
+        /* 1024 numbers may go into one float32 sum where a compiler does not vectorise it (sanitizers): some 32
+         * roundings of 6e-8 at random. With a soft-cap logits of size 40 are off by 2e-6 after tanh, which is relative
+         * in exp. */
+        rs_rig_close_f32(r, "pattern", p + row * c->C, want, c->C, sc->softcap > 0 ? 2e-5 : 3e-6);
         if (!sc->stats) continue;
-        double lse = (double)stats[row * 2], bar = 1e-6 * fmax(1, fabs(pair[0])) * (sc->softcap > 0 ? 20 : 1);
+        double lse = (double)stats[row * 2], bar = 3e-6 * fmax(1, fabs(pair[0])) * (sc->softcap > 0 ? 7 : 1);
         if (!(fabs(lse - pair[0]) <= bar)) fail_msg("%s: log-sum-exp is %.9g, expected %.9g", r->name, lse, pair[0]);
         got_entropy[row] = (double)stats[row * 2 + 1];
         entropy[row] = pair[1];
@@ -153,7 +173,7 @@ static void run_softmax(rs_rig *r, const softmax_case *sc, double spread, int ga
     }
     for (int64_t row = 0; row < rows && sc->stats; row++) {
         /* One logarithm and sums of positive numbers: absolute, against the largest entropy or one nat. */
-        if (!(fabs(got_entropy[row] - entropy[row]) <= (sc->softcap > 0 ? 2e-5 : 1e-6) * most))
+        if (!(fabs(got_entropy[row] - entropy[row]) <= (sc->softcap > 0 ? 2e-5 : 3e-6) * most))
             fail_msg("%s: entropy is %.9g, expected %.9g", r->name, got_entropy[row], entropy[row]);
     }
     rs_rig_same_bytes(r, p, (size_t)n * sizeof *p);
@@ -172,9 +192,12 @@ static void body_softmax_wide(rs_rig *r) {
 }
 
 static void body_softmax_extras(rs_rig *r) {
-    for (int i = 0; i < TILES; i += 2) run_softmax(r, &(softmax_case){.tile = &tiles[i], .softcap = 50, .stats = true}, 40, 0);
-    for (int i = 1; i < TILES; i += 2) run_softmax(r, &(softmax_case){.tile = &tiles[i], .softcap = 20, .masked = true, .stats = true}, 30, 2);
-    for (int i = 0; i < TILES; i += 3) run_softmax(r, &(softmax_case){.tile = &tiles[i], .sinks = true, .stats = true}, 2, 1);
+    for (int i = 0; i < TILES; i += 2)
+        run_softmax(r, &(softmax_case){.tile = &tiles[i], .softcap = 50, .stats = true}, 40, 0);
+    for (int i = 1; i < TILES; i += 2)
+        run_softmax(r, &(softmax_case){.tile = &tiles[i], .softcap = 20, .masked = true, .stats = true}, 30, 2);
+    for (int i = 0; i < TILES; i += 3)
+        run_softmax(r, &(softmax_case){.tile = &tiles[i], .sinks = true, .stats = true}, 2, 1);
     run_softmax(r, &(softmax_case){.tile = &tiles[3], .masked = true, .sinks = true}, 2, 1);
 }
 
@@ -189,7 +212,11 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
     }
     rs_view z = RS_RIG_NEW(r, RS_F32, gap, c->R, c->H, Dv);
     rs_op op = {.kind = RS_OP_MIX,
-                .u.mix = {.p = RS_RIG_PUT(r, RS_F32, gap, p, c->H, c->R, c->C), .v = RS_RIG_PUT(r, RS_F32, gap, v, c->C, K, Dv), .z = z, .row0 = c->row0, .col0 = c->col0}};
+                .u.mix = {.p = RS_RIG_PUT(r, RS_F32, gap, p, c->H, c->R, c->C),
+                          .v = RS_RIG_PUT(r, RS_F32, gap, v, c->C, K, Dv),
+                          .z = z,
+                          .row0 = c->row0,
+                          .col0 = c->col0}};
     rs_rig_run(r, &op);
     float *got = rs_rig_get(r, &z);
     double *want = rs_rig_doubles(c->R * c->H * Dv);
@@ -197,7 +224,8 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
         for (int64_t row = 0; row < c->R; row++) {
             for (int64_t i = 0; i < c->C * Dv; i++) {
                 int64_t col = i / Dv, e = i % Dv;
-                want[(row * c->H + h) * Dv + e] += (double)p[(h * c->R + row) * c->C + col] * (double)v[(col * K + h / (c->H / K)) * Dv + e];
+                want[(row * c->H + h) * Dv + e] +=
+                    (double)p[(h * c->R + row) * c->C + col] * (double)v[(col * K + h / (c->H / K)) * Dv + e];
             }
         }
     }
@@ -215,7 +243,8 @@ static void body_mix(rs_rig *r) {
 
 /* ---- cross entropy ---- */
 
-static void run_cross_entropy(rs_rig *r, int64_t rows, int64_t V, int64_t chunk, float scale, float cap, double spread) {
+static void run_cross_entropy(rs_rig *r, int64_t rows, int64_t V, int64_t chunk, float scale, float cap,
+                              double spread) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)V);
     float *x = rs_rig_normal(&rng, rows * V, spread);
@@ -232,7 +261,12 @@ static void run_cross_entropy(rs_rig *r, int64_t rows, int64_t V, int64_t chunk,
         float *part = filled(rows * n, 0);
         for (int64_t i = 0; i < rows; i++) memcpy(part + i * n, x + i * V + v0, (size_t)n * sizeof *part);
         rs_op op = {.kind = RS_OP_CROSS_ENTROPY,
-                    .u.cross_entropy = {.logits = RS_RIG_PUT(r, RS_F32, 3, part, rows, n), .targets = vt, .state = vs, .v0 = v0, .softcap = cap, .scale = scale}};
+                    .u.cross_entropy = {.logits = RS_RIG_PUT(r, RS_F32, 3, part, rows, n),
+                                        .targets = vt,
+                                        .state = vs,
+                                        .v0 = v0,
+                                        .softcap = cap,
+                                        .scale = scale}};
         rs_rig_run(r, &op);
         free(part);
     }
@@ -244,13 +278,16 @@ static void run_cross_entropy(rs_rig *r, int64_t rows, int64_t V, int64_t chunk,
         double lse = most + log(sum), got_lse = got[i * 3] + log(got[i * 3 + 1]);
         /* The logits are rounded to float32 after scale and cap: 6e-8 of their size. */
         double bar = 1e-6 + 4e-7 * fabs(most);
-        if (!(fabs(got_lse - lse) <= bar)) fail_msg("%s: row %lld: log-sum-exp is %.12g, expected %.12g", r->name, (long long)i, got_lse, lse);
+        if (!(fabs(got_lse - lse) <= bar))
+            fail_msg("%s: row %lld: log-sum-exp is %.12g, expected %.12g", r->name, (long long)i, got_lse, lse);
         if (targets[i] < 0) {
             assert_true(isnan(got[i * 3 + 2]));
             continue;
         }
         double target = capped((double)x[i * V + targets[i]] * (double)scale, (double)cap);
-        if (!(fabs(got[i * 3 + 2] - target) <= 4e-7 * fabs(target))) fail_msg("%s: row %lld: target logit is %.9g, expected %.9g", r->name, (long long)i, got[i * 3 + 2], target);
+        if (!(fabs(got[i * 3 + 2] - target) <= 4e-7 * fabs(target)))
+            fail_msg("%s: row %lld: target logit is %.9g, expected %.9g", r->name, (long long)i, got[i * 3 + 2],
+                     target);
     }
     rs_rig_same_bytes(r, got, (size_t)rows * 3 * sizeof *got);
     free(x), free(targets), free(state), free(got);

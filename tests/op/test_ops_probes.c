@@ -1,4 +1,5 @@
-/* tests/op/test_ops_probes.c: the reductions of the probes on every backend against plain float64 loops written here. */
+/* tests/op/test_ops_probes.c: the reductions of the probes on every backend against plain float64 loops written here.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,18 +49,21 @@ static double feature_of(rs_pair_feature k, double re, double im, bool top) {
     return 0;
 }
 
-static void pair_reference(const pair_case *c, const float *x, const int32_t *lo, const int32_t *hi, const int32_t *bucket, int64_t P, double *out) {
+static void pair_reference(const pair_case *c, const float *x, const int32_t *lo, const int32_t *hi,
+                           const int32_t *bucket, int64_t P, double *out) {
     for (int64_t i = 0; i < c->T * c->H; i++) {
         const float *row = x + i * 2 * c->F;
         int64_t h = i % c->H, b = bucket[i / c->H], top = 0, at = 0;
         if (b < 0) continue;
         for (int64_t f = 1; f < c->F; f++) {
-            if (hypot((double)row[lo[f]], (double)row[hi[f]]) > hypot((double)row[lo[top]], (double)row[hi[top]])) top = f;
+            if (hypot((double)row[lo[f]], (double)row[hi[f]]) > hypot((double)row[lo[top]], (double)row[hi[top]]))
+                top = f;
         }
         for (int k = 0; k < RS_PAIR_FEATURES; k++) {
             if (!(c->features & 1U << k)) continue;
             for (int64_t f = 0; f < c->F; f++)
-                out[((b * c->H + h) * P + at) * c->F + f] += feature_of((rs_pair_feature)k, (double)row[lo[f]], (double)row[hi[f]], f == top);
+                out[((b * c->H + h) * P + at) * c->F + f] +=
+                    feature_of((rs_pair_feature)k, (double)row[lo[f]], (double)row[hi[f]], f == top);
             at++;
         }
     }
@@ -77,8 +81,9 @@ static void run_pair(rs_rig *r, const pair_case *c) {
     }
     float *x = rs_rig_normal(&rng, n, 1);
     for (int64_t i = 0; i < n; i += 97) x[i] = 0;
-    if (c->F > 1) x[lo[0]] = x[hi[0]] = x[lo[1]] = x[hi[1]] = 0;                          /* z = 0 */
-    for (int64_t f = 0; f < c->F; f++) x[2 * c->F * (c->T / 2) * c->H + lo[f]] = 1e-25F;   /* squares that float32 loses; ties */
+    if (c->F > 1) x[lo[0]] = x[hi[0]] = x[lo[1]] = x[hi[1]] = 0; /* z = 0 */
+    for (int64_t f = 0; f < c->F; f++)
+        x[2 * c->F * (c->T / 2) * c->H + lo[f]] = 1e-25F; /* squares that float32 loses; ties */
     for (int64_t t = 0; t < c->T; t++) bucket[t] = (int32_t)(t * (c->buckets + 1) / c->T) - 1;
     bucket[c->T - 1] = 0;
     double *want = numbered(c->buckets * c->H * P * c->F);
@@ -86,13 +91,17 @@ static void run_pair(rs_rig *r, const pair_case *c) {
     pair_reference(c, x, lo, hi, bucket, P, want);
     bool table = c->layout >= 0;
     rs_op op = {.kind = RS_OP_PAIR_REDUCE,
-                .u.pair_reduce = {.x = RS_RIG_PUT(r, RS_F32, 3, x, c->T, c->H, 2 * c->F), .component_lo = table ? RS_RIG_PUT(r, RS_I32, 0, lo, c->F) : RS_ABSENT,
-                                  .component_hi = table ? RS_RIG_PUT(r, RS_I32, 0, hi, c->F) : RS_ABSENT, .bucket = RS_RIG_PUT(r, RS_I32, 0, bucket, c->T), .out = out,
+                .u.pair_reduce = {.x = RS_RIG_PUT(r, RS_F32, 3, x, c->T, c->H, 2 * c->F),
+                                  .component_lo = table ? RS_RIG_PUT(r, RS_I32, 0, lo, c->F) : RS_ABSENT,
+                                  .component_hi = table ? RS_RIG_PUT(r, RS_I32, 0, hi, c->F) : RS_ABSENT,
+                                  .bucket = RS_RIG_PUT(r, RS_I32, 0, bucket, c->T),
+                                  .out = out,
                                   .features = c->features}};
     rs_rig_run(r, &op);
     double *got = rs_rig_get(r, &out);
     /* Everything in float64; 1e-12 covers the trigonometry of the reference. On a device that sums in float32: 1e-6. */
-    rs_rig_close_f64(r, "pair_reduce", got, want, c->buckets * c->H * P * c->F, strcmp(r->backend->name, "cpu") == 0 ? 1e-12 : 1e-6);
+    rs_rig_close_f64(r, "pair_reduce", got, want, c->buckets * c->H * P * c->F,
+                     strcmp(r->backend->name, "cpu") == 0 ? 1e-12 : 1e-6);
     rs_rig_same_bytes(r, got, (size_t)(c->buckets * c->H * P * c->F) * sizeof *got);
     free(bucket), free(x), free(want), free(got);
 }
@@ -120,27 +129,36 @@ typedef struct sample_data {
     int32_t lo[128], hi[128], *rows;
 } sample_data;
 
-static double complex pair_of(const float *row, const sample_data *d, int64_t f) { return (double)row[d->lo[f]] + I * (double)row[d->hi[f]]; }
+static double complex pair_of(const float *row, const sample_data *d, int64_t f) {
+    return (double)row[d->lo[f]] + I * (double)row[d->hi[f]];
+}
 
-static double complex mean_of(const double *m, int64_t head, int64_t F, int64_t f) { return m[head * 2 * F + f] + I * m[(head * 2 + 1) * F + f]; }
+static double complex mean_of(const double *m, int64_t head, int64_t F, int64_t f) {
+    return m[head * 2 * F + f] + I * m[(head * 2 + 1) * F + f];
+}
 
 /* Population variance and mean square of v[n], by two passes. */
 static void spread_of(const double *v, int64_t n, double *variance, double *square) {
     double mean = 0;
     *variance = *square = 0;
     for (int64_t i = 0; i < n; i++) mean += v[i] / (double)n;
-    for (int64_t i = 0; i < n; i++) *variance += (v[i] - mean) * (v[i] - mean) / (double)n, *square += v[i] * v[i] / (double)n;
+    for (int64_t i = 0; i < n; i++)
+        *variance += (v[i] - mean) * (v[i] - mean) / (double)n, *square += v[i] * v[i] / (double)n;
 }
 
-static void sample_row_reference(const sample_case *c, const sample_data *d, int64_t h, int64_t m, double *out, double *head) {
-    int64_t kv = h / (c->H / c->K), first = c->window > 0 && m - c->window + 1 > 1 ? m - c->window + 1 : 1, n = m - first + 1;
+static void sample_row_reference(const sample_case *c, const sample_data *d, int64_t h, int64_t m, double *out,
+                                 double *head) {
+    int64_t kv = h / (c->H / c->K), first = c->window > 0 && m - c->window + 1 > 1 ? m - c->window + 1 : 1,
+            n = m - first + 1;
     double *rot = rs_rig_doubles(n), *off = rs_rig_doubles(n), *term[5], unused;
     for (int i = 0; i < 5; i++) term[i] = rs_rig_doubles(n);
     for (int64_t f = 0; f < c->F; f++) {
         double gain = d->scale * d->factor[f] * d->factor[f], variance, square, sizes = 0;
-        double complex q = pair_of(d->q + (m * c->H + h) * 2 * c->F, d, f), mq = mean_of(d->q_mean, h, c->F, f), mk = mean_of(d->k_mean, kv, c->F, f);
+        double complex q = pair_of(d->q + (m * c->H + h) * 2 * c->F, d, f), mq = mean_of(d->q_mean, h, c->F, f),
+                       mk = mean_of(d->k_mean, kv, c->F, f);
         for (int64_t i = 0; i < n; i++) {
-            double complex k = pair_of(d->k + ((first + i) * c->K + kv) * 2 * c->F, d, f), turn = cexp(I * d->theta[f] * (double)(m - first - i));
+            double complex k = pair_of(d->k + ((first + i) * c->K + kv) * 2 * c->F, d, f),
+                           turn = cexp(I * d->theta[f] * (double)(m - first - i));
             rot[i] = gain * creal(q * conj(k) * turn);
             off[i] = gain * creal(q * conj(k) * (turn - 1));
             sizes += cabs(q) * cabs(k) / (double)n;
@@ -177,7 +195,8 @@ static void sample_data_make(const sample_case *c, sample_data *d) {
     d->k_mean = rs_rig_doubles(c->K * 2 * c->F);
     d->rows = rs_rig_zeros(c->rows, sizeof *d->rows);
     d->scale = 0.3;
-    /* Keys with a static direction ten times their spread, as sinks have: the variance is what is left of a difference. */
+    /* Keys with a static direction ten times their spread, as sinks have: the variance is what is left of a difference.
+     */
     for (int64_t i = 0; i < c->T * c->K * 2 * c->F; i++) d->k[i] += i % 3 == 0 ? 10.0F : 0.5F;
     for (int64_t i = 0; i < c->H * 2 * c->F; i++) d->q_mean[i] = rs_rng_normal(&rng);
     for (int64_t i = 0; i < c->K * 2 * c->F; i++) d->k_mean[i] = rs_rng_normal(&rng) + 3;
@@ -192,7 +211,8 @@ static void sample_data_make(const sample_case *c, sample_data *d) {
 }
 
 /* Every pair against its own reference, since slow pairs have variances a million times smaller than fast ones. */
-static void check_each(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n, double floor_of) {
+static void check_each(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n,
+                       double floor_of) {
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(got[i]) || fabs(got[i] - want[i]) > 1e-6 * fabs(want[i]) + floor_of)
             fail_msg("%s: %s[%lld] is %.12g, expected %.12g", r->name, what, (long long)i, got[i], want[i]);
@@ -204,15 +224,25 @@ static void run_sample(rs_rig *r, const sample_case *c) {
     sample_data_make(c, &d);
     int64_t n_out = c->H * RS_SAMPLES * c->F, n_head = c->H * RS_HEAD_TERMS, Dh = 2 * c->F;
     double *want = numbered(n_out), *want_head = numbered(n_head);
-    rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->H, RS_SAMPLES, c->F), head = RS_RIG_PUT(r, RS_F64, 0, want_head, c->H, RS_HEAD_TERMS);
+    rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->H, RS_SAMPLES, c->F),
+            head = RS_RIG_PUT(r, RS_F64, 0, want_head, c->H, RS_HEAD_TERMS);
     rs_op op = {.kind = RS_OP_LOGIT_SAMPLE,
-                .u.logit_sample = {.q = RS_RIG_PUT(r, RS_F32, 1, d.q, c->T, c->H, Dh), .k = RS_RIG_PUT(r, RS_F32, 2, d.k, c->T, c->K, Dh),
-                                   .component_lo = RS_RIG_PUT(r, RS_I32, 0, d.lo, c->F), .component_hi = RS_RIG_PUT(r, RS_I32, 0, d.hi, c->F),
-                                   .theta = RS_RIG_PUT(r, RS_F64, 0, d.theta, c->F), .factor = RS_RIG_PUT(r, RS_F64, 0, d.factor, c->F),
-                                   .q_mean = RS_RIG_PUT(r, RS_F64, 0, d.q_mean, c->H, 2, c->F), .k_mean = RS_RIG_PUT(r, RS_F64, 0, d.k_mean, c->K, 2, c->F),
-                                   .rows = RS_RIG_PUT(r, RS_I32, 0, d.rows, c->rows), .out = out, .head_out = head, .window = c->window, .scale = d.scale}};
+                .u.logit_sample = {.q = RS_RIG_PUT(r, RS_F32, 1, d.q, c->T, c->H, Dh),
+                                   .k = RS_RIG_PUT(r, RS_F32, 2, d.k, c->T, c->K, Dh),
+                                   .component_lo = RS_RIG_PUT(r, RS_I32, 0, d.lo, c->F),
+                                   .component_hi = RS_RIG_PUT(r, RS_I32, 0, d.hi, c->F),
+                                   .theta = RS_RIG_PUT(r, RS_F64, 0, d.theta, c->F),
+                                   .factor = RS_RIG_PUT(r, RS_F64, 0, d.factor, c->F),
+                                   .q_mean = RS_RIG_PUT(r, RS_F64, 0, d.q_mean, c->H, 2, c->F),
+                                   .k_mean = RS_RIG_PUT(r, RS_F64, 0, d.k_mean, c->K, 2, c->F),
+                                   .rows = RS_RIG_PUT(r, RS_I32, 0, d.rows, c->rows),
+                                   .out = out,
+                                   .head_out = head,
+                                   .window = c->window,
+                                   .scale = d.scale}};
     rs_rig_run(r, &op);
-    for (int64_t i = 0; i < c->rows * c->H; i++) sample_row_reference(c, &d, i % c->H, d.rows[i / c->H], want, want_head);
+    for (int64_t i = 0; i < c->rows * c->H; i++)
+        sample_row_reference(c, &d, i % c->H, d.rows[i / c->H], want, want_head);
     double *got = rs_rig_get(r, &out), *got_head = rs_rig_get(r, &head);
     check_each(r, "logit_sample", got, want, n_out, 1e-10);
     check_each(r, "logit_sample head", got_head, want_head, n_head, 1e-10);
@@ -224,9 +254,9 @@ static void run_sample(rs_rig *r, const sample_case *c) {
 static void body_sample(rs_rig *r) {
     run_sample(r, &(sample_case){3, 1, 1, 1, 0, 1, 10, false});
     run_sample(r, &(sample_case){200, 6, 2, 17, 0, 40, 1e4, true}); /* more rows than fit one product */
-    run_sample(r, &(sample_case){700, 3, 1, 32, 0, 5, 1e6, false});  /* more keys than fit one product */
+    run_sample(r, &(sample_case){700, 3, 1, 32, 0, 5, 1e6, false}); /* more keys than fit one product */
     run_sample(r, &(sample_case){700, 2, 2, 8, 64, 9, 1e6, false});
-    run_sample(r, &(sample_case){100, 2, 1, 3, 1, 4, 1e2, true});    /* each row sees itself alone: no variance */
+    run_sample(r, &(sample_case){100, 2, 1, 3, 1, 4, 1e2, true}); /* each row sees itself alone: no variance */
     run_sample(r, &(sample_case){100, 2, 1, 3, 99, 9, 1e2, true});
 }
 
@@ -255,8 +285,8 @@ static pattern_lists make_list(int64_t T, int64_t step) {
 }
 
 /* full: [H, T, T] of the whole sequence. */
-static void pattern_reference(const pattern_case *c, const float *full, const float *entropy, const pattern_lists *dup, const pattern_lists *ind, double *sums,
-                              double *profile, double *map) {
+static void pattern_reference(const pattern_case *c, const float *full, const float *entropy, const pattern_lists *dup,
+                              const pattern_lists *ind, double *sums, double *profile, double *map) {
     for (int64_t i = 0; i < c->H * c->T; i++) {
         int64_t h = i / c->T, t = i % c->T;
         const float *p = full + i * c->T;
@@ -274,13 +304,16 @@ static void pattern_reference(const pattern_case *c, const float *full, const fl
             s[RS_PATTERN_MASS] += (double)p[k];
             profile[h * c->T + t - k] += left_out * (double)p[k];
         }
-        for (int64_t k = dup->start[t]; k < dup->start[t + 1] && c->lists; k++) s[RS_PATTERN_DUPLICATE] += (double)p[dup->column[k]];
-        for (int64_t k = ind->start[t]; k < ind->start[t + 1] && c->lists; k++) s[RS_PATTERN_INDUCTION] += (double)p[ind->column[k]];
+        for (int64_t k = dup->start[t]; k < dup->start[t + 1] && c->lists; k++)
+            s[RS_PATTERN_DUPLICATE] += (double)p[dup->column[k]];
+        for (int64_t k = ind->start[t]; k < ind->start[t + 1] && c->lists; k++)
+            s[RS_PATTERN_INDUCTION] += (double)p[ind->column[k]];
     }
 }
 
 /* Tile of rows row0.. with the columns some row of it may see. */
-static void run_tile(rs_rig *r, const pattern_case *c, const float *full, const float *entropy, int64_t row0, int64_t n, rs_op *op) {
+static void run_tile(rs_rig *r, const pattern_case *c, const float *full, const float *entropy, int64_t row0, int64_t n,
+                     rs_op *op) {
     int64_t col0 = c->window > 0 && row0 - c->window + 1 > 0 ? row0 - c->window + 1 : 0, C = row0 + n - col0;
     float *p = rs_rig_zeros(c->H * n * C, sizeof *p), *stats = rs_rig_zeros(c->H * n * 2, sizeof *stats);
     for (int64_t i = 0; i < c->H * n; i++) {
@@ -314,9 +347,11 @@ static void run_pattern(rs_rig *r, const pattern_case *c) {
     pattern_lists dup = make_list(c->T, 3), ind = make_list(c->T, 5);
     int64_t n_sums = c->H * RS_PATTERN_SUMS, n_profile = c->H * c->T, n_map = c->H * c->B * c->B;
     double *sums = numbered(n_sums), *profile = numbered(n_profile), *map = numbered(n_map);
-    rs_view vs = RS_RIG_PUT(r, RS_F64, 0, sums, c->H, RS_PATTERN_SUMS), vp = RS_RIG_PUT(r, RS_F64, 0, profile, c->H, c->T);
+    rs_view vs = RS_RIG_PUT(r, RS_F64, 0, sums, c->H, RS_PATTERN_SUMS),
+            vp = RS_RIG_PUT(r, RS_F64, 0, profile, c->H, c->T);
     rs_view vm = RS_RIG_PUT(r, RS_F64, 0, map, c->H, c->B, c->B);
-    rs_op op = {.kind = RS_OP_PATTERN_REDUCE, .u.pattern_reduce = {.sums = vs, .window = c->window, .positions = c->T, .skip_first = c->skip_first}};
+    rs_op op = {.kind = RS_OP_PATTERN_REDUCE,
+                .u.pattern_reduce = {.sums = vs, .window = c->window, .positions = c->T, .skip_first = c->skip_first}};
     if (c->profile) op.u.pattern_reduce.profile = vp;
     if (c->map) op.u.pattern_reduce.map = vm;
     if (c->lists) {
@@ -325,12 +360,14 @@ static void run_pattern(rs_rig *r, const pattern_case *c) {
         op.u.pattern_reduce.induction_start = RS_RIG_PUT(r, RS_I32, 0, ind.start, c->T + 1);
         op.u.pattern_reduce.induction_column = RS_RIG_PUT(r, RS_I32, 0, ind.column, ind.n);
     }
-    for (int64_t row0 = 0; row0 < c->T; row0 += c->tile) run_tile(r, c, full, entropy, row0, c->T - row0 < c->tile ? c->T - row0 : c->tile, &op);
+    for (int64_t row0 = 0; row0 < c->T; row0 += c->tile)
+        run_tile(r, c, full, entropy, row0, c->T - row0 < c->tile ? c->T - row0 : c->tile, &op);
     pattern_reference(c, full, entropy, &dup, &ind, sums, profile, map);
     double *got = rs_rig_get(r, &vs), *got_profile = rs_rig_get(r, &vp), *got_map = rs_rig_get(r, &vm);
     for (int k = 0; k < RS_PATTERN_SUMS; k++) {
         /* Each kind of sum on its own. Up to 16 x 16 lanes of float32 before float64: 1e-6 of the sum. */
-        for (int64_t h = 0; h < c->H; h++) rs_rig_close_f64(r, "pattern sums", got + h * RS_PATTERN_SUMS + k, sums + h * RS_PATTERN_SUMS + k, 1, 1e-6);
+        for (int64_t h = 0; h < c->H; h++)
+            rs_rig_close_f64(r, "pattern sums", got + h * RS_PATTERN_SUMS + k, sums + h * RS_PATTERN_SUMS + k, 1, 1e-6);
     }
     if (c->profile) rs_rig_close_f64(r, "profile", got_profile, profile, n_profile, 1e-6);
     if (c->map) rs_rig_close_f64(r, "map", got_map, map, n_map, 1e-6);

@@ -1,4 +1,5 @@
-/* tests/op/test_ops_rows.c: norm, matmul, add, gate and rope on every backend against plain float64 loops written here. */
+/* tests/op/test_ops_rows.c: norm, matmul, add, gate and rope on every backend against plain float64 loops written here.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,14 +42,22 @@ static void run_norm(rs_rig *r, const norm_case *c) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)c->width);
     int64_t n = c->rows * c->groups * c->width, nw = c->weight == 2 ? c->groups * c->width : c->width;
-    float eps = 1e-5F, *x = rs_rig_normal(&rng, n, 3), *w = rs_rig_normal(&rng, nw, 1), *b = rs_rig_normal(&rng, c->width, 1);
+    float eps = 1e-5F, *x = rs_rig_normal(&rng, n, 3), *w = rs_rig_normal(&rng, nw, 1),
+          *b = rs_rig_normal(&rng, c->width, 1);
     for (int64_t i = 0; i < n; i++) x[i] += 2.0F; /* a mean, so that forgetting to subtract it shows */
     rs_view vx = RS_RIG_PUT(r, RS_F32, 5, x, c->rows, c->groups, c->width);
     rs_view vy = c->in_place ? vx : RS_RIG_NEW(r, RS_F32, 3, c->rows, c->groups, c->width);
-    rs_view vw = c->weight == 2 ? RS_RIG_PUT(r, RS_F32, 2, w, c->groups, c->width) : RS_RIG_PUT(r, RS_F32, 0, w, c->width);
+    rs_view vw =
+        c->weight == 2 ? RS_RIG_PUT(r, RS_F32, 2, w, c->groups, c->width) : RS_RIG_PUT(r, RS_F32, 0, w, c->width);
     rs_view vb = RS_RIG_PUT(r, RS_F32, 0, b, c->width);
     rs_op op = {.kind = RS_OP_NORM,
-                .u.norm = {.kind = c->kind, .x = vx, .y = vy, .weight = c->weight ? vw : RS_ABSENT, .bias = c->bias ? vb : RS_ABSENT, .add = c->add, .eps = eps}};
+                .u.norm = {.kind = c->kind,
+                           .x = vx,
+                           .y = vy,
+                           .weight = c->weight ? vw : RS_ABSENT,
+                           .bias = c->bias ? vb : RS_ABSENT,
+                           .add = c->add,
+                           .eps = eps}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
     double *want = rs_rig_doubles(n);
@@ -60,8 +69,9 @@ static void run_norm(rs_rig *r, const norm_case *c) {
 
 static void body_norm(rs_rig *r) {
     static const norm_case cases[] = {
-        {RS_NORM_RMS, 1, 1, 1, 1, false, false, 0},   {RS_NORM_RMS, 7, 1, 576, 1, false, true, 0}, {RS_NORM_RMS, 5, 9, 64, 1, false, true, 0},
-        {RS_NORM_RMS, 3, 3, 65, 2, false, false, 1},  {RS_NORM_RMS, 2, 1, 5000, 0, false, false, 0}, {RS_NORM_LAYER, 4, 1, 33, 1, true, false, 0},
+        {RS_NORM_RMS, 1, 1, 1, 1, false, false, 0},    {RS_NORM_RMS, 7, 1, 576, 1, false, true, 0},
+        {RS_NORM_RMS, 5, 9, 64, 1, false, true, 0},    {RS_NORM_RMS, 3, 3, 65, 2, false, false, 1},
+        {RS_NORM_RMS, 2, 1, 5000, 0, false, false, 0}, {RS_NORM_LAYER, 4, 1, 33, 1, true, false, 0},
         {RS_NORM_LAYER, 70, 1, 768, 1, true, true, 0}, {RS_NORM_LAYER, 3, 2, 15, 2, false, false, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) run_norm(r, &cases[i]);
@@ -73,7 +83,8 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(M * 31 + N));
     float *x = rs_rig_normal(&rng, M * K, 1), *w = rs_rig_normal(&rng, N * K, 1), *b = rs_rig_normal(&rng, N, 1);
-    rs_view vx = RS_RIG_PUT(r, RS_F32, gap, x, M, K), vw = RS_RIG_PUT(r, RS_F32, gap, w, N, K), vb = RS_RIG_PUT(r, RS_F32, 0, b, N);
+    rs_view vx = RS_RIG_PUT(r, RS_F32, gap, x, M, K), vw = RS_RIG_PUT(r, RS_F32, gap, w, N, K),
+            vb = RS_RIG_PUT(r, RS_F32, 0, b, N);
     rs_view vy = RS_RIG_NEW(r, RS_F32, gap, M, N);
     rs_op op = {.kind = RS_OP_MATMUL, .u.matmul = {.x = vx, .w = vw, .bias = biased ? vb : RS_ABSENT, .y = vy}};
     rs_rig_run(r, &op);
@@ -88,7 +99,11 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
     }
     /* Worst case K roundings of 6e-8 each; they are random, so sqrt(K) of them, against the largest of M N sums. */
     rs_rig_close_f32(r, "matmul", y, want, M * N, 2e-6);
-    free(x), free(w), free(b), free(y), free(want);
+    float *first = y;
+    rs_rig_run(r, &op);
+    y = rs_rig_get(r, &vy);
+    assert_memory_equal(first, y, (size_t)(M * N) * sizeof *y); /* with the same threads the same bytes */
+    free(x), free(w), free(b), free(y), free(first), free(want);
 }
 
 static void body_matmul(rs_rig *r) {
@@ -97,6 +112,8 @@ static void body_matmul(rs_rig *r) {
     run_matmul(r, 13, 1, 5, true, 2);
     run_matmul(r, 65, 97, 33, true, 0);
     run_matmul(r, 96, 128, 576, false, 4);
+    run_matmul(r, 67, 1030, 9, true, 1); /* more columns, then more depth, than are packed at a time */
+    run_matmul(r, 64, 33, 2050, false, 0);
 }
 
 /* ---- add ---- */
@@ -108,7 +125,8 @@ static void run_add(rs_rig *r, float a, float b, bool in_place) {
     float *x = rs_rig_normal(&rng, N, 1), *y = rs_rig_normal(&rng, N, 1);
     double *want = rs_rig_doubles(N);
     if (b == 0) y[5] = NAN; /* must not be read */
-    for (int i = 0; i < N; i++) want[i] = (double)a * (double)x[i] + (b != 0 ? (double)b * (double)(in_place ? x[i] : y[i]) : 0);
+    for (int i = 0; i < N; i++)
+        want[i] = (double)a * (double)x[i] + (b != 0 ? (double)b * (double)(in_place ? x[i] : y[i]) : 0);
     rs_view vx = RS_RIG_PUT(r, RS_F32, 1, x, R, C), vy = in_place ? vx : RS_RIG_PUT(r, RS_F32, 7, y, R, C);
     rs_op op = {.kind = RS_OP_ADD, .u.add = {.x = vx, .y = vy, .a = a, .b = b}};
     rs_rig_run(r, &op);
@@ -137,8 +155,8 @@ static double act_reference(rs_activation act, double x) {
     return 0;
 }
 
-/* Every value from -20 to 20 in steps of 1/1024, and the ends. Error in units of max(1, |x|): gelu of a negative x is a small
- * difference of numbers near 1 in float32 whoever computes it. */
+/* Every value from -20 to 20 in steps of 1/1024, and the ends. Error in units of max(1, |x|): gelu of a negative x is a
+ * small difference of numbers near 1 in float32 whoever computes it. */
 static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place) {
     enum { R = 41, C = 1025, N = R * C };
     float *g = rs_rig_zeros(N, sizeof *g), *up = rs_rig_zeros(N, sizeof *up);
@@ -154,8 +172,10 @@ static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place) 
     float *y = rs_rig_get(r, &vy);
     for (int i = 0; i < N; i++) {
         double x = (double)g[i], want = act_reference(act, x) * (with_up ? (double)up[i] : 1.0);
-        double size = fabs(x) > 1 ? fabs(x) : 1, bar = 2.5e-7 * (act == RS_ACT_RELU2 ? size * size : size) * (with_up ? 3 : 1);
-        if (!isfinite(y[i]) || fabs((double)y[i] - want) > bar) fail_msg("%s: activation %d of %g is %.9g, expected %.9g", r->name, (int)act, x, (double)y[i], want);
+        double size = fabs(x) > 1 ? fabs(x) : 1,
+               bar = 2.5e-7 * (act == RS_ACT_RELU2 ? size * size : size) * (with_up ? 3 : 1);
+        if (!isfinite(y[i]) || fabs((double)y[i] - want) > bar)
+            fail_msg("%s: activation %d of %g is %.9g, expected %.9g", r->name, (int)act, x, (double)y[i], want);
     }
     free(g), free(up), free(y);
 }
@@ -167,7 +187,8 @@ static void body_gate(rs_rig *r) {
     }
 }
 
-/* SiLU keeps its relative accuracy as long as e^x is a normal float: that holds exp to 2 ulp and the division to half of one. */
+/* SiLU keeps its relative accuracy as long as e^x is a normal float: that holds exp to 2 ulp and the division to half
+ * of one. */
 static void body_gate_relative(rs_rig *r) {
     enum { N = 200000 };
     float *g = rs_rig_zeros(N, sizeof *g);
@@ -178,7 +199,8 @@ static void body_gate_relative(rs_rig *r) {
     float *y = rs_rig_get(r, &vy);
     for (int i = 0; i < N; i++) {
         double want = act_reference(RS_ACT_SILU, (double)g[i]);
-        if (!(fabs((double)y[i] - want) <= 4 * 6e-8 * fabs(want))) fail_msg("%s: silu(%.9g) is %.9g, expected %.9g", r->name, (double)g[i], (double)y[i], want);
+        if (!(fabs((double)y[i] - want) <= 4 * 6e-8 * fabs(want)))
+            fail_msg("%s: silu(%.9g) is %.9g, expected %.9g", r->name, (double)g[i], (double)y[i], want);
     }
     free(g), free(y);
 }
@@ -216,11 +238,17 @@ static void run_rope(rs_rig *r, const rope_case *c) {
         variant[h] = h % VARIANTS;
         source[h] = c->in_place ? h : (int32_t)((h * 2) % c->Hx);
     }
-    rs_view vx = RS_RIG_PUT(r, RS_F32, 3, x, c->T, c->Hx, Dh), vy = c->in_place ? vx : RS_RIG_NEW(r, RS_F32, 5, c->T, c->Hy, Dh);
+    rs_view vx = RS_RIG_PUT(r, RS_F32, 3, x, c->T, c->Hx, Dh),
+            vy = c->in_place ? vx : RS_RIG_NEW(r, RS_F32, 5, c->T, c->Hy, Dh);
     rs_op op = {.kind = RS_OP_ROPE,
-                .u.rope = {.x = vx, .y = vy, .component_lo = RS_RIG_PUT(r, RS_I32, 0, lo, c->F), .component_hi = RS_RIG_PUT(r, RS_I32, 0, hi, c->F),
-                           .cos = RS_RIG_PUT(r, RS_F32, 0, cosine, VARIANTS, c->T, c->F), .sin = RS_RIG_PUT(r, RS_F32, 0, sine, VARIANTS, c->T, c->F),
-                           .variant = RS_RIG_PUT(r, RS_I32, 0, variant, c->Hy), .source = RS_RIG_PUT(r, RS_I32, 0, source, c->Hy)}};
+                .u.rope = {.x = vx,
+                           .y = vy,
+                           .component_lo = RS_RIG_PUT(r, RS_I32, 0, lo, c->F),
+                           .component_hi = RS_RIG_PUT(r, RS_I32, 0, hi, c->F),
+                           .cos = RS_RIG_PUT(r, RS_F32, 0, cosine, VARIANTS, c->T, c->F),
+                           .sin = RS_RIG_PUT(r, RS_F32, 0, sine, VARIANTS, c->T, c->F),
+                           .variant = RS_RIG_PUT(r, RS_I32, 0, variant, c->Hy),
+                           .source = RS_RIG_PUT(r, RS_I32, 0, source, c->Hy)}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
     double *want = rs_rig_doubles(ny);
@@ -229,7 +257,8 @@ static void run_rope(rs_rig *r, const rope_case *c) {
             for (int64_t f = 0; f < c->F; f++) {
                 const float *in = x + (t * c->Hx + source[h]) * Dh;
                 double re = (double)in[lo[f]], im = (double)in[hi[f]];
-                double cs = (double)cosine[(variant[h] * c->T + t) * c->F + f], sn = (double)sine[(variant[h] * c->T + t) * c->F + f];
+                double cs = (double)cosine[(variant[h] * c->T + t) * c->F + f],
+                       sn = (double)sine[(variant[h] * c->T + t) * c->F + f];
                 want[(t * c->Hy + h) * Dh + lo[f]] = re * cs - im * sn;
                 want[(t * c->Hy + h) * Dh + hi[f]] = im * cs + re * sn;
             }

@@ -1,6 +1,7 @@
-/* tests/op/test_ops_widen.c: stored weights to float32 on every backend: blocks counted out by hand, an element-by-element decoder
- * written here from the published layouts, all 65536 halves, and the reference vectors of the original C code where they are at hand
- * (ROPESCOPE_QUANT_VECTORS names the table; default: ../spec/quant_vectors.tsv beside ROPESCOPE_TEST_DATA). */
+/* tests/op/test_ops_widen.c: stored weights to float32 on every backend: blocks counted out by hand, an
+ * element-by-element decoder written here from the published layouts, all 65536 halves, and the reference vectors of
+ * the original C code where they are at hand (ROPESCOPE_QUANT_VECTORS names the table; default:
+ * ../spec/quant_vectors.tsv beside ROPESCOPE_TEST_DATA). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +47,8 @@ static void body_halves(rs_rig *r) {
     int64_t bad = INT64_MAX;
     float *y = widened(r, RS_F16, h, N, &bad);
     for (int i = 0; i < N; i++) {
-        if (!same_value(y[i], half_value((unsigned)i))) fail_msg("%s: half %04x is %g", r->name, (unsigned)i, (double)y[i]);
+        if (!same_value(y[i], half_value((unsigned)i)))
+            fail_msg("%s: half %04x is %g", r->name, (unsigned)i, (double)y[i]);
     }
     assert_int_equal(bad, 0x7C00);
     free(h), free(y);
@@ -111,10 +113,13 @@ static const hand_case by_hand[] = {
     {RS_Q4_1, {H_HALF, H_MINUS_1, 0x3F}, {{0, 6.5F}, {16, 0.5F}, {1, -1}, {31, -1}, {2, -1}, {17, -1}}},
     /* high bits: bit 0 and bit 31: element 0 = (16 + 1 - 16), element 31 = (16 + 0 - 16), element 16 = (2 - 16) */
     {RS_Q5_0, {H_1, 0x01, 0, 0, 0x80, 0x21}, {{0, 1}, {31, 0}, {16, -14}, {1, -16}, {15, -16}, {30, -16}}},
-    {RS_Q5_1, {H_1, H_HALF, 0x02, 0, 0x01, 0, 0x34}, {{0, 4.5F}, {16, 19.5F}, {1, 16.5F}, {17, 0.5F}, {2, 0.5F}, {31, 0.5F}}},
+    {RS_Q5_1,
+     {H_1, H_HALF, 0x02, 0, 0x01, 0, 0x34},
+     {{0, 4.5F}, {16, 19.5F}, {1, 16.5F}, {17, 0.5F}, {2, 0.5F}, {31, 0.5F}}},
     {RS_Q8_0, {H_HALF, 0x80, 0x7F, 0x01}, {{0, -64}, {1, 63.5F}, {2, 0.5F}, {3, 0}, {31, 0}, {30, 0}}},
-    /* d = 1, dmin = 2; sub-block 0: scale 3, min 1 (byte 4 of the scales); sub-block 4: scale = low nibble of byte 8 (5) with the
-     * top bits of byte 0 (0b01) -> 5 + 16, min = its high nibble (2) with the top bits of byte 4 (0b10) -> 2 + 32 */
+    /* d = 1, dmin = 2; sub-block 0: scale 3, min 1 (byte 4 of the scales); sub-block 4: scale = low nibble of byte 8
+     * (5) with the top bits of byte 0 (0b01) -> 5 + 16, min = its high nibble (2) with the top bits of byte 4 (0b10) ->
+     * 2 + 32 */
     {RS_Q4_K,
      {H_1, H_2, 0x43, 0, 0, 0, 0x81, 0, 0, 0, 0x25, 0, 0, 0, 0x7A, [16 + 64] = 0x03},
      {{0, 3 * 10 - 2 * 1}, {1, -2}, {32, 0}, {128, 21 * 3 - 2 * 34}, {129, -2 * 34}, {160, 0}}},
@@ -122,8 +127,8 @@ static const hand_case by_hand[] = {
     {RS_Q5_K,
      {H_1, H_2, 0x43, 0, 0, 0, 0x81, 0, 0, 0, 0x25, 0, 0, 0, 0x11, [48] = 0x7A, [48 + 64] = 0x03},
      {{0, 3 * 26 - 2 * 1}, {1, -2}, {32, 0}, {128, 21 * 19 - 2 * 34}, {129, -2 * 34}, {160, 0}}},
-    /* d = 0.5; scales 0, 2, 4 = 2, -3, 4: element 0 = low nibble 5, high bits 0b01 -> 21 - 32; element 32 = low nibble of byte 32 (1),
-     * bits 2-3 (0b10) -> 33 - 32; element 64 = high nibble of byte 0 (7), bits 4-5 (0b11) -> 55 - 32 */
+    /* d = 0.5; scales 0, 2, 4 = 2, -3, 4: element 0 = low nibble 5, high bits 0b01 -> 21 - 32; element 32 = low nibble
+     * of byte 32 (1), bits 2-3 (0b10) -> 33 - 32; element 64 = high nibble of byte 0 (7), bits 4-5 (0b11) -> 55 - 32 */
     {RS_Q6_K,
      {0x75, [32] = 0x01, [128] = 0x39, [192] = 2, [194] = 0xFD, [196] = 4, [208] = 0x00, [209] = 0x38},
      {{0, 0.5F * 2 * -11}, {1, -32}, {32, 0.5F * -3 * 1}, {64, 0.5F * 4 * 23}, {16, 0}, {128, 0}}},
@@ -136,8 +141,8 @@ static void body_by_hand(rs_rig *r) {
         float *y = widened(r, c->t, c->block, rs_dtype_block(c->t), &bad);
         for (int e = 0; e < 6; e++) {
             if (y[c->expected[e].at] != c->expected[e].value)
-                fail_msg("%s: %s element %d is %g, expected %g", r->name, rs_dtype_name(c->t), c->expected[e].at, (double)y[c->expected[e].at],
-                         (double)c->expected[e].value);
+                fail_msg("%s: %s element %d is %g, expected %g", r->name, rs_dtype_name(c->t), c->expected[e].at,
+                         (double)y[c->expected[e].at], (double)c->expected[e].value);
         }
         free(y);
     }
@@ -147,7 +152,9 @@ static void body_by_hand(rs_rig *r) {
 
 static double half_of(const unsigned char *b) { return half_value((unsigned)b[0] | (unsigned)b[1] << 8); }
 
-static unsigned nibble(const unsigned char *q, int e, int half) { return e < half ? q[e] & 15U : (unsigned)q[e - half] >> 4; }
+static unsigned nibble(const unsigned char *q, int e, int half) {
+    return e < half ? q[e] & 15U : (unsigned)q[e - half] >> 4;
+}
 
 static void k_scale(const unsigned char *s, int j, unsigned *scale, unsigned *least) {
     if (j < 4) {
@@ -166,7 +173,8 @@ static double element(rs_dtype t, const unsigned char *b, int e) {
     case RS_Q4_0: return ((int)nibble(b + 2, e, 16) - 8) * half_of(b);
     case RS_Q4_1: return nibble(b + 4, e, 16) * half_of(b) + half_of(b + 2);
     case RS_Q5_0: return ((int)(nibble(b + 6, e, 16) + 16U * ((unsigned)b[2 + e / 8] >> e % 8 & 1U)) - 16) * half_of(b);
-    case RS_Q5_1: return (nibble(b + 8, e, 16) + 16U * ((unsigned)b[4 + e / 8] >> e % 8 & 1U)) * half_of(b) + half_of(b + 2);
+    case RS_Q5_1:
+        return (nibble(b + 8, e, 16) + 16U * ((unsigned)b[4 + e / 8] >> e % 8 & 1U)) * half_of(b) + half_of(b + 2);
     case RS_Q8_0: return (b[2 + e] < 128 ? b[2 + e] : b[2 + e] - 256) * half_of(b);
     case RS_Q4_K:
     case RS_Q5_K:
@@ -176,7 +184,8 @@ static double element(rs_dtype t, const unsigned char *b, int e) {
         return half_of(b) * scale * q - half_of(b + 2) * least;
     case RS_Q6_K: {
         int h = e / 128, part = e % 128 / 32, l = e % 32, s = b[192 + e / 16];
-        unsigned low = (unsigned)b[64 * h + 32 * (part & 1) + l] >> (part < 2 ? 0 : 4) & 15U, high = (unsigned)b[128 + 32 * h + l] >> 2 * part & 3U;
+        unsigned low = (unsigned)b[64 * h + 32 * (part & 1) + l] >> (part < 2 ? 0 : 4) & 15U,
+                 high = (unsigned)b[128 + 32 * h + l] >> 2 * part & 3U;
         return half_of(b + 208) * (s < 128 ? s : s - 256) * ((int)(low + 16 * high) - 32);
     }
     default: return (double)NAN;
@@ -202,9 +211,12 @@ static void run_random(rs_rig *r, rs_dtype t, int64_t blocks) {
     for (int64_t i = 0; i < n; i++) {
         int64_t per = rs_dtype_block(t);
         double want = element(t, b + i / per * size, (int)(i % per));
-        /* Two products and a difference in float32; the difference may cancel, so the bar follows its terms: below 2 * 63 * 31. */
+        /* Two products and a difference in float32; the difference may cancel, so the bar follows its terms: below 2 *
+         * 63 * 31. */
         double bar = 1e-7 * fmax(fabs(want), t == RS_Q4_K || t == RS_Q5_K || t == RS_Q4_1 || t == RS_Q5_1 ? 4000 : 0);
-        if (!isfinite(y[i]) || fabs((double)y[i] - want) > bar) fail_msg("%s: %s element %lld is %.9g, expected %.9g", r->name, rs_dtype_name(t), (long long)i, (double)y[i], want);
+        if (!isfinite(y[i]) || fabs((double)y[i] - want) > bar)
+            fail_msg("%s: %s element %lld is %.9g, expected %.9g", r->name, rs_dtype_name(t), (long long)i,
+                     (double)y[i], want);
     }
     assert_true(bad == INT64_MAX);
     free(b), free(y);
@@ -246,7 +258,9 @@ static void check_vector(rs_rig *r, rs_dtype t, const char *hex, char *values) {
     }
     for (int64_t i = 0; i < rs_dtype_block(t); i++) {
         /* The table has nine digits; d * sc * q - dmin * mn rounds three times, against the size of its terms. */
-        if (!isfinite(y[i]) || fabs((double)y[i] - want[i]) > 3e-7 * most) fail_msg("%s: %s element %d is %.9g, expected %.9g", r->name, rs_dtype_name(t), (int)i, (double)y[i], want[i]);
+        if (!isfinite(y[i]) || fabs((double)y[i] - want[i]) > 3e-7 * most)
+            fail_msg("%s: %s element %d is %.9g, expected %.9g", r->name, rs_dtype_name(t), (int)i, (double)y[i],
+                     want[i]);
     }
     free(y);
 }

@@ -1,9 +1,11 @@
-/* All formats over made-up runs (tests/support/fake_run.h). What a report says is checked against numbers computed here, from the arrays as
- * the store gives them, by the formulas that the page prints; what the page embeds is decoded here by the definition of binary16. */
+/* All formats over made-up runs (tests/support/fake_run.h). What a report says is checked against numbers computed
+ * here, from the arrays as the store gives them, by the formulas that the page prints; what the page embeds is decoded
+ * here by the definition of binary16. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include "analyzer/base/alloc.h"
@@ -20,8 +22,7 @@
 
 static char folder[] = "/tmp/rs_report_XXXXXX";
 
-static const char *path_of(const char *name)
-{
+static const char *path_of(const char *name) {
     static char path[4][256];
     static int next;
     char *p = path[next++ % 4];
@@ -29,8 +30,7 @@ static const char *path_of(const char *name)
     return p;
 }
 
-static int make_runs(void **state)
-{
+static int make_runs(void **state) {
     (void)state;
     rs_error err = {0};
     if (mkdtemp(folder) == NULL) return -1;
@@ -43,8 +43,7 @@ static int make_runs(void **state)
     return 0;
 }
 
-static int remove_runs(void **state)
-{
+static int remove_runs(void **state) {
     static const char *const own[] = {"bare", "empty", "mixed", "noholes", "nocontext", "misshapen"};
     (void)state;
     for (const rs_fake_shape *f = rs_fake_shapes; f->variant != NULL; f++) unlink(path_of(f->variant));
@@ -53,8 +52,7 @@ static int remove_runs(void **state)
 }
 
 /* Renders a run; the text must be freed. */
-static rs_text render_columns(const char *variant, rs_report_format format, int columns)
-{
+static rs_text render_columns(const char *variant, rs_report_format format, int columns) {
     rs_error err = {0};
     rs_text t = {0};
     const char *path = path_of(variant);
@@ -67,15 +65,13 @@ static rs_text render_columns(const char *variant, rs_report_format format, int 
 
 static rs_text render(const char *variant, rs_report_format format) { return render_columns(variant, format, 0); }
 
-static size_t count_of(const char *in, const char *what)
-{
+static size_t count_of(const char *in, const char *what) {
     size_t n = 0;
     for (const char *p = in; (p = strstr(p, what)) != NULL; p += strlen(what)) n++;
     return n;
 }
 
-static rs_array stored(const char *variant, const char *name)
-{
+static rs_array stored(const char *variant, const char *name) {
     rs_error err = {0};
     rs_store *s = NULL;
     rs_array a = {0};
@@ -85,16 +81,14 @@ static rs_array stored(const char *variant, const char *name)
     return a;
 }
 
-static rs_json *parse(const rs_text *t)
-{
+static rs_json *parse(const rs_text *t) {
     rs_error err = {0};
     rs_json *j = NULL;
     if (rs_json_parse(t->data, t->bytes, "report", &j, &err) != RS_OK) fail_msg("%s", err.message);
     return j;
 }
 
-static const rs_json *array_of(const rs_json *root, const char *name)
-{
+static const rs_json *array_of(const rs_json *root, const char *name) {
     const rs_json *a = rs_json_get(rs_json_get(root, "arrays"), name);
     if (a == NULL) fail_msg("the report has no array %s", name);
     return rs_json_get(a, "data");
@@ -103,16 +97,14 @@ static const rs_json *array_of(const rs_json *root, const char *name)
 static double number(const rs_json *list, int64_t i) { return rs_json_real(rs_json_at(list, (size_t)i), NAN); }
 
 /* JSON gives six digits of arrays. */
-static void assert_close(double a, double b)
-{
+static void assert_close(double a, double b) {
     if (isnan(a) && isnan(b)) return;
     if (!(fabs(a - b) <= 2e-5 * fabs(b) + 1e-12)) fail_msg("%.9g, expected %.9g", a, b);
 }
 
 /* --- the page as a file --- */
 
-static void sizes_stay_under_their_budgets(void **state)
-{
+static void sizes_stay_under_their_budgets(void **state) {
     (void)state;
     rs_text small = render("smollm2", RS_REPORT_HTML), large = render("8b", RS_REPORT_HTML);
     assert_true(small.bytes < 1000000);
@@ -121,8 +113,7 @@ static void sizes_stay_under_their_budgets(void **state)
     rs_text_deinit(&large);
 }
 
-static void same_run_gives_same_bytes(void **state)
-{
+static void same_run_gives_same_bytes(void **state) {
     (void)state;
     for (int f = RS_REPORT_HTML; f <= RS_REPORT_CSV; f++) {
         rs_text a = render("hostile", (rs_report_format)f), b = render("hostile", (rs_report_format)f);
@@ -136,16 +127,14 @@ static void same_run_gives_same_bytes(void **state)
 static const char *const all_variants[] = {"smollm2", "nope", "partial", "hostile", "tiny"};
 
 /* The first `what` before `end`, or NULL. */
-static const char *memmem_text(const char *from, const char *end, const char *what)
-{
+static const char *memmem_text(const char *from, const char *end, const char *what) {
     const char *p = strstr(from, what);
     return p != NULL && p < end ? p : NULL;
 }
 
-/* Nothing in the page makes a browser ask for anything: no addresses in attributes but fragments, none in styles; "http" stands only in
- * namespaces of SVG and in d3's first line and licence, which are names. */
-static void pages_ask_for_nothing(void **state)
-{
+/* Nothing in the page makes a browser ask for anything: no addresses in attributes but fragments, none in styles;
+ * "http" stands only in namespaces of SVG and in d3's first line and licence, which are names. */
+static void pages_ask_for_nothing(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof all_variants / sizeof *all_variants; i++) {
         rs_text t = render(all_variants[i], RS_REPORT_HTML);
@@ -158,7 +147,9 @@ static void pages_ask_for_nothing(void **state)
         assert_int_equal(count_of(t.data, "url("), 0);
         assert_int_equal(count_of(t.data, " src=\""), 0);
         assert_int_equal(count_of(t.data, " href=\""), count_of(t.data, " href=\"#"));
-        assert_int_equal(count_of(t.data, "http"), count_of(t.data, "http://www.w3.org/") + count_of(t.data, "https://d3js.org") + count_of(t.data, "http-equiv"));
+        assert_int_equal(count_of(t.data, "http"), count_of(t.data, "http://www.w3.org/") +
+                                                       count_of(t.data, "https://d3js.org") +
+                                                       count_of(t.data, "http-equiv"));
         assert_non_null(strstr(t.data, "default-src 'none'"));
         assert_null(strstr(t.data, "unsafe"));
         /* No marker of the skeleton is left in the markup, which ends where the data begin. */
@@ -167,8 +158,7 @@ static void pages_ask_for_nothing(void **state)
     }
 }
 
-static void licence_travels_with_the_library(void **state)
-{
+static void licence_travels_with_the_library(void **state) {
     (void)state;
     rs_text t = render("tiny", RS_REPORT_HTML);
     assert_non_null(strstr(t.data, "Copyright 2010-2022 Mike Bostock. Licence: BSD-3-Clause"));
@@ -176,8 +166,7 @@ static void licence_travels_with_the_library(void **state)
     rs_text_deinit(&t);
 }
 
-static void hostile_names_stay_text(void **state)
-{
+static void hostile_names_stay_text(void **state) {
     (void)state;
     rs_text t = render("hostile", RS_REPORT_HTML);
     assert_null(strstr(t.data, "<img"));
@@ -203,16 +192,14 @@ static void hostile_names_stay_text(void **state)
 
 /* --- what the page embeds, decoded by the definitions --- */
 
-static int sextet(char c)
-{
+static int sextet(char c) {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *p = strchr(letters, c);
     return c == '=' || p == NULL ? 0 : (int)(p - letters);
 }
 
 /* Bytes of base64 text; returns how many. */
-static size_t unbase64(const char *s, size_t n, unsigned char *out)
-{
+static size_t unbase64(const char *s, size_t n, unsigned char *out) {
     size_t used = 0;
     assert_int_equal(n % 4, 0);
     for (size_t i = 0; i < n; i += 4) {
@@ -225,15 +212,13 @@ static size_t unbase64(const char *s, size_t n, unsigned char *out)
 }
 
 /* IEEE 754 binary16: (-1)^s 2^(e-15) (1 + m/1024), subnormal 2^-24 m. */
-static double unhalf(unsigned h)
-{
+static double unhalf(unsigned h) {
     int e = (int)(h >> 10 & 31);
     double m = h & 1023, x = e == 31 ? NAN : e == 0 ? ldexp(m, -24) : ldexp(1.0 + m / 1024.0, e - 15);
     return h & 0x8000 ? -x : x;
 }
 
-static rs_json *payload(const rs_text *page)
-{
+static rs_json *payload(const rs_text *page) {
     rs_error err = {0};
     rs_json *j = NULL;
     const char *from = strstr(page->data, "id=\"run\">") + 9, *to = strstr(from, "</script>");
@@ -241,8 +226,7 @@ static rs_json *payload(const rs_text *page)
     return j;
 }
 
-static void check_halves(const rs_json *root, const char *variant, const char *name)
-{
+static void check_halves(const rs_json *root, const char *variant, const char *name) {
     const rs_json *a = rs_json_get(rs_json_get(root, "arrays"), name);
     size_t n;
     const char *text = rs_json_string(rs_json_get(a, "data"), &n);
@@ -255,14 +239,14 @@ static void check_halves(const rs_json *root, const char *variant, const char *n
         double x = scale * unhalf((unsigned)bytes[2 * i] | (unsigned)bytes[2 * i + 1] << 8);
         /* Half a unit in the last of eleven bits, while the value is within nine decades of the largest. */
         if (isnan(want.data[i])) assert_true(isnan(x));
-        else if (fabs(x - want.data[i]) > fabs(want.data[i]) * 0x1.01p-11 + scale * 0x1p-24) fail_msg("%s[%lld] = %g, expected %g", name, (long long)i, x, want.data[i]);
+        else if (fabs(x - want.data[i]) > fabs(want.data[i]) * 0x1.01p-11 + scale * 0x1p-24)
+            fail_msg("%s[%lld] = %g, expected %g", name, (long long)i, x, want.data[i]);
     }
     free(bytes);
     rs_array_deinit(&want);
 }
 
-static void embedded_arrays_are_the_stored_ones(void **state)
-{
+static void embedded_arrays_are_the_stored_ones(void **state) {
     (void)state;
     rs_text page = render("smollm2", RS_REPORT_HTML);
     rs_json *root = payload(&page);
@@ -275,8 +259,7 @@ static void embedded_arrays_are_the_stored_ones(void **state)
 }
 
 /* Blocks of the pattern on and below the diagonal, as 254 sqrt(x / scale). */
-static void embedded_patterns_are_the_stored_ones(void **state)
-{
+static void embedded_patterns_are_the_stored_ones(void **state) {
     (void)state;
     rs_text page = render("hostile", RS_REPORT_HTML);
     rs_json *root = payload(&page);
@@ -304,11 +287,12 @@ static void embedded_patterns_are_the_stored_ones(void **state)
 
 /* --- derived numbers, computed again --- */
 
-static void maps_are_means_over_heads(void **state)
-{
+static void maps_are_means_over_heads(void **state) {
     (void)state;
-    static const char *const names[][2] = {{"map/q_share", "frequency_norm/q_share"}, {"map/k_share", "frequency_norm/k_share"},
-                                           {"map/zero_cost", "moments/zero_cost"}, {"map/k_concentration", "moments/k_concentration"}};
+    static const char *const names[][2] = {{"map/q_share", "frequency_norm/q_share"},
+                                           {"map/k_share", "frequency_norm/k_share"},
+                                           {"map/zero_cost", "moments/zero_cost"},
+                                           {"map/k_concentration", "moments/k_concentration"}};
     rs_text t = render("hostile", RS_REPORT_JSON);
     rs_json *root = parse(&t);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -327,22 +311,19 @@ static void maps_are_means_over_heads(void **state)
     rs_text_deinit(&t);
 }
 
-static int ascending(const void *a, const void *b)
-{
+static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 /* numpy.quantile(x, q), method "linear", by its definition: x[floor(q (n-1))] + fraction of the step to the next. */
-static double quantile(const double *sorted, int64_t n, double q)
-{
+static double quantile(const double *sorted, int64_t n, double q) {
     double at = q * (double)(n - 1), below = floor(at);
     int64_t i = (int64_t)below, j = i + 1 < n ? i + 1 : i;
     return sorted[i] * (1.0 - (at - below)) + sorted[j] * (at - below);
 }
 
-static void curves_by_frequency_are_order_statistics(void **state)
-{
+static void curves_by_frequency_are_order_statistics(void **state) {
     (void)state;
     rs_text t = render("smollm2", RS_REPORT_JSON);
     rs_json *root = parse(&t);
@@ -365,8 +346,7 @@ static void curves_by_frequency_are_order_statistics(void **state)
     rs_text_deinit(&t);
 }
 
-static void loss_by_position_is_the_mean_of_its_tokens(void **state)
-{
+static void loss_by_position_is_the_mean_of_its_tokens(void **state) {
     (void)state;
     rs_text t = render("smollm2", RS_REPORT_JSON);
     rs_json *root = parse(&t);
@@ -396,8 +376,7 @@ static void loss_by_position_is_the_mean_of_its_tokens(void **state)
 }
 
 /* The rules as the page prints them, in their order. */
-static const char *kind_by_the_rules(const rs_array *a[6], int64_t i, double context)
-{
+static const char *kind_by_the_rules(const rs_array *a[6], int64_t i, double context) {
     const double *mass = a[5]->data + 7 * i;
     double rest = mass[1] + mass[2] + mass[3] + mass[4] + mass[5] + mass[6];
     if (a[0]->data[i] >= 0.4) return "previous";
@@ -409,10 +388,10 @@ static const char *kind_by_the_rules(const rs_array *a[6], int64_t i, double con
     return "mixed";
 }
 
-static void heads_are_named_by_the_printed_rules(void **state)
-{
+static void heads_are_named_by_the_printed_rules(void **state) {
     (void)state;
-    static const char *const names[6] = {"previous", "diagonal", "induction", "first", "effective_context", "distance_mass"};
+    static const char *const names[6] = {"previous", "diagonal",          "induction",
+                                         "first",    "effective_context", "distance_mass"};
     rs_text t = render("smollm2", RS_REPORT_JSON);
     rs_json *root = parse(&t);
     const rs_json *kinds = rs_json_get(rs_json_get(root, "heads"), "kind");
@@ -437,8 +416,7 @@ static void heads_are_named_by_the_printed_rules(void **state)
 }
 
 /* 2 * L * R * 4: for SmolLM2's 64 rotated components at 8,192 positions 4 MiB. */
-static void cache_bytes_follow_the_formula(void **state)
-{
+static void cache_bytes_follow_the_formula(void **state) {
     (void)state;
     rs_text t = render("smollm2", RS_REPORT_JSON);
     rs_json *root = parse(&t);
@@ -454,8 +432,7 @@ static void cache_bytes_follow_the_formula(void **state)
 
 /* --- the other formats --- */
 
-static void text_fits_a_terminal(void **state)
-{
+static void text_fits_a_terminal(void **state) {
     (void)state;
     static const int widths[] = {80, 100, 60};
     for (size_t i = 0; i < sizeof all_variants / sizeof *all_variants; i++)
@@ -467,7 +444,9 @@ static void text_fits_a_terminal(void **state)
                 int shown = 0;
                 for (size_t k = 0; k < n; k++) shown += (p[k] & 0xc0) != 0x80;
                 /* The table of bands is 80 wide, and a name without blanks cannot be broken. */
-                if (strncmp(p, "  ", 2) != 0 && memchr(p, ' ', n) != NULL && strncmp(p, "next:", 5) != 0 && shown > most) most = shown;
+                if (strncmp(p, "  ", 2) != 0 && memchr(p, ' ', n) != NULL && strncmp(p, "next:", 5) != 0 &&
+                    shown > most)
+                    most = shown;
                 lines++;
                 p += n + (p[n] == '\n');
             }
@@ -477,15 +456,13 @@ static void text_fits_a_terminal(void **state)
         }
 }
 
-static size_t fields(const char *line)
-{
+static size_t fields(const char *line) {
     size_t n = 1;
     for (; *line != '\n' && *line != '\0'; line++) n += *line == ',';
     return n;
 }
 
-static void csv_has_a_row_per_head_and_pair(void **state)
-{
+static void csv_has_a_row_per_head_and_pair(void **state) {
     (void)state;
     rs_text t = render("hostile", RS_REPORT_CSV);
     rs_array zero = stored("hostile", "moments/zero_cost"), k = stored("hostile", "frequency_norm/k_mean");
@@ -517,8 +494,7 @@ static void csv_has_a_row_per_head_and_pair(void **state)
     rs_text_deinit(&t);
 }
 
-static void json_holds_the_facts(void **state)
-{
+static void json_holds_the_facts(void **state) {
     (void)state;
     rs_text t = render("smollm2", RS_REPORT_JSON);
     rs_json *root = parse(&t);
@@ -543,8 +519,7 @@ static void json_holds_the_facts(void **state)
 
 /* --- runs that lack something --- */
 
-static void nope_has_no_frequencies(void **state)
-{
+static void nope_has_no_frequencies(void **state) {
     (void)state;
     rs_text t = render("nope", RS_REPORT_HTML);
     assert_non_null(strstr(t.data, "Nothing rotates in this model"));
@@ -563,8 +538,7 @@ static void nope_has_no_frequencies(void **state)
     rs_text_deinit(&t);
 }
 
-static void partial_says_what_is_not_rotated(void **state)
-{
+static void partial_says_what_is_not_rotated(void **state) {
     (void)state;
     rs_text t = render("partial", RS_REPORT_TEXT);
     assert_non_null(strstr(t.data, "24 of 32 pairs that are not rotated"));
@@ -575,9 +549,10 @@ static void partial_says_what_is_not_rotated(void **state)
 #define CHECK(expr) assert_int_equal((expr), RS_OK)
 
 /* A run of the rotary table alone: base[l] = 0 is a layer without rotation. extra: writes more before the end. */
-static void write_run(const char *name, int64_t layers, int64_t pairs, const double *base, bool context, void (*extra)(rs_store *s, rs_error *err))
-{
-    static const char *const arrays[] = {"rope/theta", "rope/component_lo", "rope/component_hi", "rope/region", "rope/attention_factor"};
+static void write_run(const char *name, int64_t layers, int64_t pairs, const double *base, bool context,
+                      void (*extra)(rs_store *s, rs_error *err)) {
+    static const char *const arrays[] = {"rope/theta", "rope/component_lo", "rope/component_hi", "rope/region",
+                                         "rope/attention_factor"};
     rs_error err = {0};
     rs_store *s = NULL;
     CHECK(rs_store_create(path_of(name), true, &s, &err));
@@ -602,8 +577,7 @@ static void write_run(const char *name, int64_t layers, int64_t pairs, const dou
 
 static const double one_base[] = {10000.0, 10000.0};
 
-static void missing_measures_are_left_out_and_named_once(void **state)
-{
+static void missing_measures_are_left_out_and_named_once(void **state) {
     (void)state;
     write_run("bare", 2, 4, one_base, true, NULL);
     rs_text t = render("bare", RS_REPORT_HTML);
@@ -628,14 +602,16 @@ static void missing_measures_are_left_out_and_named_once(void **state)
 }
 
 /* Arrays without a single number, and one with infinities: padded layers, undefined ratios. */
-static void write_holes(rs_store *s, rs_error *err)
-{
-    static const char *const names[] = {"frequency_norm/q_share", "frequency_norm/k_share", "frequency_norm/two_norm", "moments/zero_cost", "moments/unrotate_cost",
-                                        "moments/zero_cost_sampled", "moments/q_concentration"};
-    static const char *const by_head[] = {"attention_pattern/entropy", "attention_pattern/previous", "frequency_norm/q_split_half", "moments/fit_zero"};
+static void write_holes(rs_store *s, rs_error *err) {
+    static const char *const names[] = {"frequency_norm/q_share", "frequency_norm/k_share", "frequency_norm/two_norm",
+                                        "moments/zero_cost",      "moments/unrotate_cost",  "moments/zero_cost_sampled",
+                                        "moments/q_concentration"};
+    static const char *const by_head[] = {"attention_pattern/entropy", "attention_pattern/previous",
+                                          "frequency_norm/q_split_half", "moments/fit_zero"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         rs_array a = {0};
-        CHECK(rs_array_init(&a, err, names[i], RS_F32, "1", "test", 3, "layer", (int64_t)2, "head", (int64_t)2, "pair", (int64_t)4));
+        CHECK(rs_array_init(&a, err, names[i], RS_F32, "1", "test", 3, "layer", (int64_t)2, "head", (int64_t)2, "pair",
+                            (int64_t)4));
         if (i == 3) a.data[0] = INFINITY, a.data[1] = -INFINITY, a.data[2] = 0.0;
         CHECK(rs_store_write(s, &a, err));
         rs_array_deinit(&a);
@@ -648,8 +624,7 @@ static void write_holes(rs_store *s, rs_error *err)
     }
 }
 
-static void holes_become_null_or_nothing(void **state)
-{
+static void holes_become_null_or_nothing(void **state) {
     (void)state;
     write_run("empty", 2, 4, one_base, true, write_holes);
     rs_text t = render("empty", RS_REPORT_JSON);
@@ -671,11 +646,12 @@ static void holes_become_null_or_nothing(void **state)
     }
 }
 
-static void write_shares(rs_store *s, rs_error *err)
-{
+static void write_shares(rs_store *s, rs_error *err) {
     rs_array q = {0}, k = {0};
-    CHECK(rs_array_init(&q, err, "frequency_norm/q_share", RS_F32, "1", "test", 3, "layer", (int64_t)4, "head", (int64_t)2, "pair", (int64_t)4));
-    CHECK(rs_array_init(&k, err, "frequency_norm/k_share", RS_F32, "1", "test", 3, "layer", (int64_t)4, "kv_head", (int64_t)2, "pair", (int64_t)4));
+    CHECK(rs_array_init(&q, err, "frequency_norm/q_share", RS_F32, "1", "test", 3, "layer", (int64_t)4, "head",
+                        (int64_t)2, "pair", (int64_t)4));
+    CHECK(rs_array_init(&k, err, "frequency_norm/k_share", RS_F32, "1", "test", 3, "layer", (int64_t)4, "kv_head",
+                        (int64_t)2, "pair", (int64_t)4));
     for (int64_t i = 0; i < 32; i++) q.data[i] = k.data[i] = i % 4 == 3 ? 0.4 : 0.2;
     CHECK(rs_store_write(s, &q, err));
     CHECK(rs_store_write(s, &k, err));
@@ -684,8 +660,7 @@ static void write_shares(rs_store *s, rs_error *err)
 }
 
 /* Two bases and a layer without rotation: three tables, each with its layers. */
-static void layers_with_different_rotations_are_kept_apart(void **state)
-{
+static void layers_with_different_rotations_are_kept_apart(void **state) {
     static const double bases[] = {10000.0, 1000000.0, 10000.0, 0.0};
     (void)state;
     write_run("mixed", 4, 4, bases, true, write_shares);
@@ -693,7 +668,8 @@ static void layers_with_different_rotations_are_kept_apart(void **state)
     rs_json *root = parse(&t);
     const rs_json *ropes = rs_json_get(root, "ropes");
     assert_int_equal(rs_json_size(ropes), 3);
-    const rs_json *first = rs_json_get(rs_json_at(ropes, 0), "layers"), *third = rs_json_get(rs_json_at(ropes, 2), "layers");
+    const rs_json *first = rs_json_get(rs_json_at(ropes, 0), "layers"),
+                  *third = rs_json_get(rs_json_at(ropes, 2), "layers");
     assert_int_equal(rs_json_size(first), 2);
     assert_int_equal(rs_json_int(rs_json_at(first, 1), -1), 2);
     assert_int_equal(rs_json_int(rs_json_at(third, 0), -1), 3);
@@ -711,8 +687,7 @@ static void layers_with_different_rotations_are_kept_apart(void **state)
 
 /* --- refusals --- */
 
-static void refused(const char *path, rs_status want, const char *words)
-{
+static void refused(const char *path, rs_status want, const char *words) {
     rs_error err = {0};
     rs_text t = {0};
     rs_report_options o = {.format = RS_REPORT_TEXT, .program = "ropescope test"};
@@ -721,16 +696,15 @@ static void refused(const char *path, rs_status want, const char *words)
     rs_text_deinit(&t);
 }
 
-static void write_misshapen(rs_store *s, rs_error *err)
-{
+static void write_misshapen(rs_store *s, rs_error *err) {
     rs_array a = {0};
-    CHECK(rs_array_init(&a, err, "frequency_norm/q_share", RS_F32, "1", "test", 3, "other", (int64_t)5, "head", (int64_t)2, "pair", (int64_t)4));
+    CHECK(rs_array_init(&a, err, "frequency_norm/q_share", RS_F32, "1", "test", 3, "other", (int64_t)5, "head",
+                        (int64_t)2, "pair", (int64_t)4));
     CHECK(rs_store_write(s, &a, err));
     rs_array_deinit(&a);
 }
 
-static void runs_that_are_not_whole_are_refused(void **state)
-{
+static void runs_that_are_not_whole_are_refused(void **state) {
     (void)state;
     rs_error err = {0};
     rs_text t = {0};
@@ -751,8 +725,7 @@ static void runs_that_are_not_whole_are_refused(void **state)
 }
 
 /* The nth allocation fails, for every n up to fifty and then in growing steps: always an error, never a leak. */
-static void failing_allocations_are_survived(void **state)
-{
+static void failing_allocations_are_survived(void **state) {
     (void)state;
     for (int f = RS_REPORT_HTML; f <= RS_REPORT_CSV; f++) {
         uint64_t live = rs_alloc_live();
@@ -772,8 +745,7 @@ static void failing_allocations_are_survived(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_stay_under_their_budgets),
         cmocka_unit_test(same_run_gives_same_bytes),

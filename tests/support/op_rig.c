@@ -84,7 +84,7 @@ static size_t block_bytes(const rs_view *v) {
     return (size_t)extent + 2 * GUARD_BYTES;
 }
 
-/* Calls visit(ctx, byte offset of the element in the block, index in packed order) for all elements (blocks of packed types). */
+/* Byte offset in the block of the element with that index in packed order (plain types). */
 static size_t element_at(const rs_view *v, int64_t index) {
     int64_t at = 0;
     for (int i = v->n_dims - 1; i >= 0; i--) {
@@ -126,7 +126,8 @@ rs_view rs_rig_new(rs_rig *r, rs_dtype t, int gap, int n_dims, const int64_t *di
 
 rs_view rs_rig_put(rs_rig *r, rs_dtype t, int gap, int n_dims, const int64_t *dim, const void *values) {
     rs_view v = rs_rig_new(r, t, gap, n_dims, dim);
-    size_t bytes = block_bytes(&v), packed = (size_t)packed_elements(&v) / (size_t)rs_dtype_block(t) * element_bytes(&v);
+    size_t bytes = block_bytes(&v),
+           packed = (size_t)packed_elements(&v) / (size_t)rs_dtype_block(t) * element_bytes(&v);
     unsigned char *block = host_bytes(bytes), *copy = host_bytes(packed);
     memcpy(copy, values, packed);
     memset(block, GUARD, bytes);
@@ -184,17 +185,20 @@ static double largest(const double *x, int64_t n) {
     return most;
 }
 
-void rs_rig_close_f64(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n, double tolerance) {
+void rs_rig_close_f64(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n,
+                      double tolerance) {
     double bar = tolerance * largest(want, n);
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(got[i])) fail_msg("%s: %s[%lld] is %g, expected %.9g", r->name, what, (long long)i, got[i], want[i]);
+        if (!isfinite(got[i]))
+            fail_msg("%s: %s[%lld] is %g, expected %.9g", r->name, what, (long long)i, got[i], want[i]);
         if (fabs(got[i] - want[i]) > bar)
-            fail_msg("%s: %s[%lld] is %.9g, expected %.9g: error %.3g, allowed %.3g", r->name, what, (long long)i, got[i], want[i],
-                     fabs(got[i] - want[i]), bar);
+            fail_msg("%s: %s[%lld] is %.9g, expected %.9g: error %.3g, allowed %.3g", r->name, what, (long long)i,
+                     got[i], want[i], fabs(got[i] - want[i]), bar);
     }
 }
 
-void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const double *want, int64_t n, double tolerance) {
+void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const double *want, int64_t n,
+                      double tolerance) {
     double *wide = host_bytes((size_t)n * sizeof *wide);
     for (int64_t i = 0; i < n; i++) wide[i] = (double)got[i];
     rs_rig_close_f64(r, what, wide, want, n, tolerance);

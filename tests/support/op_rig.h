@@ -1,5 +1,6 @@
-/* tests/support/op_rig.h: runs the body of an op test on every backend that opens, the CPU once per instruction set and with one
- * and three threads. Arrays get gaps between rows and guards around, which must come back untouched. A failure ends the test. */
+/* tests/support/op_rig.h: runs the body of an op test on every backend that opens, the CPU once per instruction set and
+ * with one and three threads. Arrays get gaps between rows and guards around, which must come back untouched. A failure
+ * ends the test. */
 #ifndef RS_TESTS_OP_RIG_H
 #define RS_TESTS_OP_RIG_H
 
@@ -15,13 +16,13 @@ typedef struct rs_rig {
     int run;       /* number of this run of the body, from 0 */
     rs_view arrays[RS_RIG_ARRAYS];
     int n_arrays;
-    int compared;  /* calls of rs_rig_same_bytes so far */
+    int compared; /* calls of rs_rig_same_bytes so far */
 } rs_rig;
 
 void rs_rig_each(void (*body)(rs_rig *rig));
 
-/* A view of the dims with `gap` spare elements behind every row (last axis) and guards around all of it; lives until the body
- * returns. rs_rig_new: not initialised. rs_rig_put: from packed host values of the dtype. */
+/* A view of the dims with `gap` spare elements behind every row (last axis) and guards around all of it; lives until
+ * the body returns. rs_rig_new: not initialised. rs_rig_put: from packed host values of the dtype. */
 rs_view rs_rig_new(rs_rig *r, rs_dtype t, int gap, int n_dims, const int64_t *dim);
 rs_view rs_rig_put(rs_rig *r, rs_dtype t, int gap, int n_dims, const int64_t *dim, const void *values);
 /* Packed host copy of a view; free with free. */
@@ -35,13 +36,16 @@ double *rs_rig_doubles(int64_t n);
 /* n numbers of N(0, 1) * scale; free with free. */
 float *rs_rig_normal(rs_rng *rng, int64_t n, double scale);
 /* Fails unless all n are finite and |got - want| <= tolerance * max|want|. */
-void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const double *want, int64_t n, double tolerance);
-void rs_rig_close_f64(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n, double tolerance);
-/* Fails unless the bytes equal those that the same call of the body passed in the run with one thread and the same instruction
- * set: ops must not depend on threads. */
+void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const double *want, int64_t n,
+                      double tolerance);
+void rs_rig_close_f64(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n,
+                      double tolerance);
+/* Fails unless the bytes equal those that the same call of the body passed in the run with one thread and the same
+ * instruction set: ops must not depend on threads. */
 void rs_rig_same_bytes(rs_rig *r, const void *bytes, size_t n);
 
-#define RS_DIMS(...) (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define RS_DIMS(...)                                                                                                   \
+    (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
 #define RS_RIG_PUT(r, t, gap, values, ...) rs_rig_put(r, t, gap, (int)RS_DIMS(__VA_ARGS__), values)
 #define RS_RIG_NEW(r, t, gap, ...) rs_rig_new(r, t, gap, (int)RS_DIMS(__VA_ARGS__))
 
