@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    TILE_BYTES = 32 << 20,  /* scores of one attention tile */
+    TILE_BYTES = 6 << 20,   /* scores of one attention tile */
     CHUNK_BYTES = 64 << 20, /* activations of one row chunk of the mlp */
     VOCAB_BYTES = 16 << 20, /* float32 rows of the unembedding at a time */
     LOGIT_BYTES = 16 << 20,

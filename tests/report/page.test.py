@@ -24,6 +24,11 @@ def skip(why):
     sys.exit(SKIP)
 
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+sys.dont_write_bytecode = True
+import venv_test  # noqa: E402
+
+venv_test.enter()
 try:
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
