@@ -1,4 +1,4 @@
-/* data/corpus.h: texts or id files -> windows of exactly T token ids (DESIGN "Commands": TEXT and --ids). */
+/* data/corpus.h: texts or id files -> windows of exactly T token ids. */
 #ifndef RS_DATA_CORPUS_H
 #define RS_DATA_CORPUS_H
 

@@ -174,7 +174,7 @@ typedef struct rs_op_cross_entropy {
     float scale; /* logits are multiplied by this first */
 } rs_op_cross_entropy;
 
-/* Features of z = x[lo] + i x[hi] (metrics S1-S4). A mask of these; sums are stored in this order. */
+/* Features of z = x[lo] + i x[hi]. A mask of these; sums are stored in this order. */
 typedef enum rs_pair_feature {
     RS_PAIR_ABS,   /* |z| */
     RS_PAIR_ABS2,  /* |z|^2 */

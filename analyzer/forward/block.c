@@ -1,4 +1,4 @@
-/* z -> the residual stream behind the layer: output projection, mlp, and how the two are added (DESIGN 2: residual
+/* z -> the residual stream behind the layer: output projection, mlp, and how the two are added (residual
  * topology). */
 #include "analyzer/forward/pass.h"
 

@@ -1,4 +1,4 @@
-/* forward/run.h: one forward pass over all sequences, layer by layer (DESIGN 3).
+/* forward/run.h: one forward pass over all sequences, layer by layer.
  * The residual stream of all tokens is kept; layer l is loaded, all sequences go through it, its probes finish, next
  * layer. Used by analyzer/cli (audit, dump, ...); knows no probe and no file format of ours. */
 #ifndef RS_FORWARD_RUN_H

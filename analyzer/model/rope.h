@@ -1,6 +1,6 @@
 /* model/rope.h: the rotary table of a layer. Full, partial, p-RoPE ("proportional"), scaled and absent RoPE in
- * half-split and interleaved layouts all become this one struct; nothing downstream asks what the variant was called
- * (DESIGN 2). */
+ * half-split and interleaved layouts all become this one struct; nothing downstream asks what the variant was
+ * called. */
 #ifndef RS_MODEL_ROPE_H
 #define RS_MODEL_ROPE_H
 

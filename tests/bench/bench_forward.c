@@ -1,4 +1,4 @@
-/* Our forward pass without any hook, loss on: what `audit` is measured against (DESIGN 9).
+/* Our forward pass without any hook, loss on: what `audit` is measured against.
  *   bench_forward MODEL IDS.txt [THREADS]
  * prints one line of JSON. Seconds are those of rs_run_execute, reading the weights included. */
 #include "analyzer/base/clock.h"

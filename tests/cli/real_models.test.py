@@ -17,7 +17,7 @@ PROGRAM = os.environ.get("RS_PROGRAM", str(ROOT / "build" / "ropescope"))
 GOLDEN = ROOT / "tests" / "golden" / "real"
 MODELS = {"smollm2-135m": "SmolLM2-135M-Instruct.Q4_1.gguf", "gemma3-270m": "gemma-3-270m-q4_k_m.gguf"}
 
-# DESIGN 9: logits 5e-5 of the largest; statistics 1e-4. The loss of a token is a difference of logits of about that size.
+# docs/accuracy.md: logits 5e-5 of the largest; statistics 1e-4. The loss of a token is a difference of logits of about that size.
 LOGITS, TOKEN_NLL, MEAN_NLL, STATISTICS = 5e-5, 5e-5, 1e-5, 1e-4
 THETA = 1e-7  # a GGUF keeps the base of the frequencies as float32
 

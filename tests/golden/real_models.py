@@ -5,7 +5,7 @@
 
 Compares, over every layer: logits, loss, queries and keys before and behind the rotation, patterns (from `dump`), pair norms and
 pattern scores (from `audit`), each with transformers in float32 (eager attention) and with the same code run in float64.
-Prints a table of every error; exit code 1 when a bar of DESIGN 9 is missed. --write keeps small expected values from the float64 run under
+Prints a table of every error; exit code 1 when a bar of docs/accuracy.md is missed. --write keeps small expected values from the float64 run under
 real/, which tests/cli/real_models.test.py checks without torch.
 """
 
@@ -27,7 +27,7 @@ TEXT = HERE.parent.parent / "data" / "samples" / "text.txt"
 LENGTH = {"smollm2-135m": 512, "gemma3-270m": 640}  # Gemma's windows are 512 wide: some keys must be out of sight
 LOGIT_ROWS, LOGIT_STRIDE = [0, 1, 31, 63], 251  # what is kept of the logits; the rows can be had from the first 64 tokens alone
 BARS = {"logits": 5e-5, "mean_nll": 1e-5}
-STATISTIC_BAR, ACTIVATION_BAR = 1e-4, None  # activations are shown, not judged: DESIGN has no bar for them
+STATISTIC_BAR, ACTIVATION_BAR = 1e-4, None  # activations are shown, not judged: there is no bar for them
 SITES = {"q": "hook_q_rope", "k": "hook_k_rope", "rot_q": "hook_rot_q", "rot_k": "hook_rot_k", "v": "hook_v", "pattern": "hook_pattern"}
 
 

@@ -166,7 +166,7 @@ def in_float64(model):
 
 
 def error(a, b):
-    """max|a - b| / max|b| (DESIGN: error between arrays)."""
+    """max|a - b| / max|b|."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     keep = ~(np.isnan(a) & np.isnan(b))
     scale = np.abs(b[keep]).max() if keep.any() else 0.0

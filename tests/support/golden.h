@@ -66,7 +66,7 @@ void rs_golden_execute(rs_golden *g, const rs_golden_run *how, rs_golden_output 
 rs_status rs_golden_refused(rs_golden *g, const rs_edit *edit, rs_error *err);
 void rs_golden_output_free(rs_golden_output *o);
 
-/* max|a - b| / max|b| (DESIGN 9) of n numbers; pairs of NaN are equal, a NaN alone is an infinite error. */
+/* max|a - b| / max|b| of n numbers; pairs of NaN are equal, a NaN alone is an infinite error. */
 double rs_golden_error_f32(const float *a, const float *b, int64_t n);
 double rs_golden_error_f64(const double *a, const double *b, int64_t n);
 

@@ -1,4 +1,4 @@
-/* tests/unit/test_corpus.c: asserts that texts are cut into the windows that DESIGN's "Commands" describes (BOS,
+/* tests/unit/test_corpus.c: asserts that texts are cut into the windows that data/corpus.h describes (BOS,
  * left-over tokens, no window over two files), that id files are taken as they are, and that wrong ones are refused by
  * file and line. */
 #include <setjmp.h>
