@@ -82,6 +82,13 @@ typedef struct rs_index_layout {
 } rs_index_layout;
 rs_index_layout rs_pass_index(const rs_run *r);
 
+/* Widest of all layers, in elements per position: queries, keys, values, z, one key slot, the mlp's hidden layer
+ * (plan.c). */
+typedef struct rs_pass_widths {
+    int64_t q, k, v, z, slot, hidden;
+} rs_pass_widths;
+rs_pass_widths rs_pass_widest(const rs_graph *g);
+
 /* Runs n ops on the run's device. */
 rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err);
 /* Does any hook watch the site? */

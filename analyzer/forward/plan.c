@@ -20,25 +20,18 @@ static int64_t clamp_rows(int64_t budget, int64_t row_bytes, int64_t least, int6
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t max_hidden(const rs_graph *g) {
-    int64_t most = 0;
-    for (int l = 0; l < g->n_layers; l++) {
-        most = max64(most, g->layers[l].hidden);
-    }
-    return most;
-}
-
-/* Elements of the largest q, k, v or z of any layer, per position. */
-static int64_t head_elements(const rs_graph *g, int64_t *q, int64_t *k, int64_t *v, int64_t *z) {
-    *q = *k = *v = *z = 0;
+rs_pass_widths rs_pass_widest(const rs_graph *g) {
+    rs_pass_widths w = {0};
     for (int i = 0; i < g->n_layers; i++) {
         const rs_layer *l = &g->layers[i];
-        *q = max64(*q, (int64_t)l->heads * l->head_dim);
-        *k = max64(*k, (int64_t)l->kv_heads * l->head_dim);
-        *v = max64(*v, (int64_t)l->kv_heads * l->v_dim);
-        *z = max64(*z, (int64_t)l->heads * l->v_dim);
+        w.q = max64(w.q, (int64_t)l->heads * l->head_dim);
+        w.k = max64(w.k, (int64_t)l->kv_heads * l->head_dim);
+        w.v = max64(w.v, (int64_t)l->kv_heads * l->v_dim);
+        w.z = max64(w.z, (int64_t)l->heads * l->v_dim);
+        w.slot = max64(w.slot, l->head_dim);
+        w.hidden = max64(w.hidden, l->hidden);
     }
-    return *q + *k + *v + *z;
+    return w;
 }
 
 /* Visible (query, key) pairs of one sequence. */
@@ -75,15 +68,15 @@ static int64_t stored_total(const rs_graph *g, const rs_weights *w) {
 }
 
 rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err) {
-    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened, largest, q,
-            k, v, z;
+    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened, largest;
     if (T < 2 || B < 1 || T > INT32_MAX || B > INT32_MAX || T * B > INT64_C(1) << 40) {
         return rs_fail(
             err, RS_E_USAGE,
             "a run of %lld sequences of %lld tokens: sequences must be at least 1, and a sequence 2 tokens long",
             (long long)B, (long long)T);
     }
-    int64_t heads = head_elements(g, &q, &k, &v, &z), hidden = max_hidden(g);
+    rs_pass_widths widest = rs_pass_widest(g);
+    int64_t heads = widest.q + widest.k + widest.v + widest.z, hidden = widest.hidden;
     rs_loader_sizes(g, w, &stored, &widened, &largest);
     memset(out, 0, sizeof *out);
     out->tile_rows = o->tile_rows > 0 ? o->tile_rows : clamp_rows(TILE_BYTES, g->max_heads * T * F4, ROW_QUANTUM, 256);

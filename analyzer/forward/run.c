@@ -145,39 +145,24 @@ static rs_status device_new(rs_run *r, rs_mem **out, int64_t elements, size_t si
 
 static rs_status allocate_heads(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
-    int64_t T = r->o.positions, q = 0, k = 0, v = 0, z = 0, slot = 0;
-    for (int i = 0; i < r->graph->n_layers; i++) {
-        const rs_layer *l = &r->graph->layers[i];
-        q = q > (int64_t)l->heads * l->head_dim ? q : (int64_t)l->heads * l->head_dim;
-        k = k > (int64_t)l->kv_heads * l->head_dim ? k : (int64_t)l->kv_heads * l->head_dim;
-        v = v > (int64_t)l->kv_heads * l->v_dim ? v : (int64_t)l->kv_heads * l->v_dim;
-        z = z > (int64_t)l->heads * l->v_dim ? z : (int64_t)l->heads * l->v_dim;
-        slot = slot > l->head_dim ? slot : l->head_dim;
-    }
-    RS_TRY(device_new(r, &r->q, T * q, sizeof(float), err));
-    RS_TRY(device_new(r, &r->k, T * k, sizeof(float), err));
-    RS_TRY(device_new(r, &r->v, T * v, sizeof(float), err));
-    RS_TRY(device_new(r, &r->z, T * z, sizeof(float), err));
+    int64_t T = r->o.positions;
+    rs_pass_widths w = rs_pass_widest(r->graph);
+    RS_TRY(device_new(r, &r->q, T * w.q, sizeof(float), err));
+    RS_TRY(device_new(r, &r->k, T * w.k, sizeof(float), err));
+    RS_TRY(device_new(r, &r->v, T * w.v, sizeof(float), err));
+    RS_TRY(device_new(r, &r->z, T * w.z, sizeof(float), err));
     if (r->needs_slots) {
-        RS_TRY(device_new(r, &r->slots, T * r->slots_max * slot, sizeof(float), err));
+        RS_TRY(device_new(r, &r->slots, T * r->slots_max * w.slot, sizeof(float), err));
     }
 out:
     return st;
-}
-
-static int64_t widest_mlp(const rs_graph *g) {
-    int64_t most = 0;
-    for (int i = 0; i < g->n_layers; i++) {
-        most = g->layers[i].hidden > most ? g->layers[i].hidden : most;
-    }
-    return most;
 }
 
 static rs_status allocate(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = r->graph;
     const rs_plan *p = &r->plan;
-    int64_t T = r->o.positions, tokens = r->o.sequences * T, hidden = widest_mlp(g);
+    int64_t T = r->o.positions, tokens = r->o.sequences * T, hidden = rs_pass_widest(g).hidden;
     RS_TRY(device_new(r, &r->residual, tokens * g->width, sizeof(float), err));
     RS_TRY(allocate_heads(r, err));
     RS_TRY(device_new(r, &r->normed, p->chunk_rows * g->width, sizeof(float), err));
