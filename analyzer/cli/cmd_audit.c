@@ -135,7 +135,6 @@ static rs_status print_plan(audit *a, rs_error *err) {
     rs_text_printf(
         &t, "time      about %.0f s: %.1f TFLOP at the %.0f GFLOP/s measured just now, two thirds of it reached\n",
         a->plan.flops / rate * 1.5, a->plan.flops / 1e12, rate / 1e9);
-    RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_print(&t, err));
 out:
     rs_text_deinit(&t);

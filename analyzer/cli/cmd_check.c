@@ -168,7 +168,6 @@ static rs_status run(const void *options, rs_error *err) {
     } else {
         print_text(&m, o, &t);
     }
-    RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_print(&t, err));
 out:
     rs_text_deinit(&t);

@@ -30,7 +30,6 @@ static rs_status run(const void *options, rs_error *err) {
     for (size_t i = 0; i < n; i++) {
         describe(all[i], &t);
     }
-    RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_print(&t, err));
 out:
     rs_text_deinit(&t);

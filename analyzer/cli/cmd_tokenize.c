@@ -68,7 +68,6 @@ static rs_status run(const void *options, rs_error *err) {
     for (size_t i = 1; i < o->arguments.count; i++) {
         RS_TRY(tokenize_file(o, t, o->arguments.item[i], &out, err));
     }
-    RS_TRY(rs_text_status(&out, err));
     RS_TRY(rs_print(&out, err));
 out:
     rs_text_deinit(&out);

@@ -21,7 +21,6 @@ static rs_status run(const void *options, rs_error *err) {
         rs_text_printf(&t, " %s", kinds[i]->name);
     }
     rs_text_append(&t, "\n");
-    RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_print(&t, err));
 out:
     rs_text_deinit(&t);

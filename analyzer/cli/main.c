@@ -38,7 +38,6 @@ static int complain(const rs_error *e, const char *command) {
 }
 
 static int print_text(rs_text *t, rs_status st, rs_error *e, const char *command) {
-    st = st == RS_OK ? rs_text_status(t, e) : st;
     st = st == RS_OK ? rs_print(t, e) : st;
     rs_text_deinit(t);
     return st == RS_OK ? 0 : complain(e, command);

@@ -45,6 +45,10 @@ void rs_program_set_command_line(int argc, char **argv) {
 const char *rs_program_command_line(void) { return command_line.data ? command_line.data : "ropescope"; }
 
 rs_status rs_print(const rs_text *t, rs_error *err) {
+    rs_status st = rs_text_status(t, err);
+    if (st != RS_OK) {
+        return st;
+    }
     if ((t->bytes > 0 && fwrite(t->data, 1, t->bytes, stdout) != t->bytes) || fflush(stdout) != 0) {
         return rs_fail(err, RS_E_IO, "standard output: %s", strerror(errno));
     }

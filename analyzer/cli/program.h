@@ -13,7 +13,7 @@ const char *rs_program_version(void); /* "ropescope 0.1.0" */
 void rs_program_set_command_line(int argc, char **argv);
 const char *rs_program_command_line(void);
 
-/* Writes a text to stdout, all of it or RS_E_IO. */
+/* Writes a text to stdout, all of it or RS_E_IO; RS_E_NOMEM when the text could not be made whole. */
 rs_status rs_print(const rs_text *t, rs_error *err);
 /* One line to stderr, "ropescope: ..." unless quiet. */
 void rs_note(bool quiet, const char *fmt, ...) RS_PRINTF(2, 3);

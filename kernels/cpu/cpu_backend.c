@@ -1,6 +1,7 @@
 /* kernels/cpu/cpu_backend.c: the table of the CPU backend: device, memory, and which function runs which op. */
 #include "kernels/cpu/cpu_backend.h"
 
+#include "analyzer/base/clock.h"
 #include "kernels/cpu/cpu_device.h"
 
 #include <cblas.h>
@@ -90,7 +91,7 @@ static void cpu_info(rs_device *d, rs_device_info *out) {
     const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 DYNAMIC_ARCH ..." */
     const char *space = config ? strchr(config, ' ') : NULL;
     if (space) snprintf(version, sizeof version, "%.*s ", (int)strcspn(space + 1, " ") % 16, space + 1);
-    *out = (rs_device_info){.memory_bytes = rs_cpu_memory_available(),
+    *out = (rs_device_info){.memory_bytes = rs_memory_available(),
                             .allocated = d->allocated,
                             .allocated_peak = d->peak,
                             .threads = d->threads};

@@ -35,9 +35,6 @@ struct rs_device {
 /* *out: at least bytes, contents undefined, 64-byte aligned, the device's until the next call for the same slot. */
 rs_status rs_cpu_scratch_get(rs_device *d, rs_cpu_scratch slot, size_t bytes, void **out, rs_error *err);
 
-/* Bytes that can be had without swapping, within the limit of the control group; 0 when the system does not say. */
-uint64_t rs_cpu_memory_available(void);
-
 /* First element of a view; NULL when it is absent. Bounds were checked before the op was called. */
 static inline void *rs_cpu_data(const rs_view *v) { return v->mem ? v->mem->data + v->offset : NULL; }
 

@@ -240,3 +240,15 @@ void check_refused(const char *path, rs_status st, const char *file, const char 
     assert_non_null(strstr(err.message, fragment));
     assert_int_equal(rs_alloc_live(), live);
 }
+
+int files_group_begin(void **state) {
+    (void)state;
+    files_begin();
+    return 0;
+}
+
+int files_group_end(void **state) {
+    (void)state;
+    files_end();
+    return 0;
+}

@@ -9,6 +9,9 @@
 /* ---- A folder of our own ---- */
 void files_begin(void);
 void files_end(void); /* removes all that was made below */
+/* The same as set-up and tear-down of a cmocka group. */
+int files_group_begin(void **state);
+int files_group_end(void **state);
 /* FOLDER/name; valid until files_end. */
 const char *files_path(const char *name);
 const char *files_folder(const char *name);

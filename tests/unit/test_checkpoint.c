@@ -429,18 +429,6 @@ static void test_stories(void **state) {
     rs_checkpoint_close(c);
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder),
@@ -455,5 +443,5 @@ int main(void) {
         cmocka_unit_test(test_saved_by_transformers),
         cmocka_unit_test(test_stories),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }

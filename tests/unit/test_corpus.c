@@ -172,22 +172,10 @@ static void test_bad_ids(void **state) {
     assert_int_equal(rs_corpus_from_ids(files_path("absent.txt"), 100, 0, 0, &c, &err), RS_E_IO);
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows), cmocka_unit_test(test_bos),     cmocka_unit_test(test_bad_texts),
         cmocka_unit_test(test_ids),     cmocka_unit_test(test_bad_ids),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }

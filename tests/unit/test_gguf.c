@@ -418,18 +418,6 @@ static void test_vocabularies(void **state) {
     }
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),          cmocka_unit_test(test_tensors),
@@ -438,5 +426,5 @@ int main(void) {
         cmocka_unit_test(test_refused_pairs),   cmocka_unit_test(test_large_header),
         cmocka_unit_test(test_split),           cmocka_unit_test(test_vocabularies),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }

@@ -205,22 +205,10 @@ static void test_header_length(void **state) {
     check_refused(folder, RS_E_FORMAT, "length/model.safetensors", "has 0 bytes");
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small),   cmocka_unit_test(test_unusual),       cmocka_unit_test(test_types),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_header_length),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }

@@ -618,18 +618,6 @@ static void test_cancel(void **state) {
     rs_tokenizer_close(t);
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merges_by_rank),
@@ -650,5 +638,5 @@ int main(void) {
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_cancel),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }

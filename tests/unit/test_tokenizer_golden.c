@@ -156,22 +156,10 @@ static void test_vectors(void **state) {
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) check_vectors(data, runs[i][0], runs[i][1]);
 }
 
-static int begin(void **state) {
-    (void)state;
-    files_begin();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    files_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_vectors),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }
