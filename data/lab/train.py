@@ -23,10 +23,10 @@ from positions import Encoding
 @dataclass(frozen=True)
 class Recipe:
     steps: int  # 0: one epoch
-    batch: int = 16
+    batch: int = 8
     rate: float = 3e-3
     final: float = 0.01  # of the peak rate
-    warmup: int = 100
+    warmup: int = 200
     decay: float = 0.1  # on matrices only
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
@@ -35,6 +35,13 @@ class Recipe:
 
     def as_dict(self) -> dict:
         return asdict(self)
+
+    def words(self) -> str:
+        """For the model card."""
+        return (
+            f"AdamW ({self.betas[0]}, {self.betas[1]}), peak rate {self.rate:g} after {self.warmup} steps, cosine to {self.final:.0%} of it, "
+            f"weight decay {self.decay:g} on matrices, gradients clipped at {self.clip:g}, bfloat16 autocast"
+        )
 
 
 def order(tokens: int, context: int, seed: int) -> np.ndarray:
@@ -81,7 +88,7 @@ def mean_loss(model: Decoder, ids: np.ndarray, windows: int | None = None) -> fl
     return total / len(starts)
 
 
-def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shape, save_every: int = 200) -> Path:
+def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shape, save_every: int = 400) -> Path:
     """Trains, or goes on where an earlier run stopped; returns the run's folder: state.pt, log.csv."""
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
@@ -123,7 +130,7 @@ def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shap
         opt.zero_grad(set_to_none=True)
         sums, counted = sums + loss.item(), counted + 1
         last = step + 1 == steps
-        if (step + 1) % 50 == 0 or last:
+        if (step + 1) % 100 == 0 or last:
             seconds = time.monotonic() - started
             done = (step + 1) * recipe.batch * shape.context
             checked = f"{mean_loss(model, valid, 64):.4f}" if (step + 1) % save_every == 0 or last else ""
@@ -133,18 +140,25 @@ def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shap
         if (step + 1) % save_every == 0 or last:
             save(state_path, {"facts": facts, "model": model.state_dict(), "optimiser": opt.state_dict(),
                               "step": step + 1, "log": log, "seconds": seconds})
-    with (folder / "log.csv").open("w", newline="") as f:
-        out = csv.writer(f, lineterminator="\n")
-        out.writerow(["step", "tokens", "train_loss", "valid_loss_64_windows", "rate", "tokens_per_second"])
-        out.writerows(log)
+    write_log(folder / "log.csv", log)
     return folder
 
 
+def write_log(path: Path, log: list) -> None:
+    with path.open("w", newline="") as f:
+        out = csv.writer(f, lineterminator="\n")
+        out.writerow(["step", "tokens", "train_loss", "valid_loss_64_windows", "rate", "tokens_per_second"])
+        out.writerows(log)
+
+
 def load(folder: Path) -> tuple[Decoder, dict]:
-    """The model of a finished or unfinished run, and its facts."""
+    """The model of a finished or unfinished run, and its facts; with step, seconds and log."""
     from positions import ENCODINGS
 
-    state = torch.load(folder / "state.pt", weights_only=True)
+    path = folder / "state.pt"
+    if not path.is_file():
+        raise SystemExit(f"{path}: missing; `data/lab/lab train` makes it")
+    state = torch.load(path, weights_only=True)
     model = Decoder(Shape(**state["facts"]["shape"]), ENCODINGS[state["facts"]["encoding"]])
     model.load_state_dict(state["model"])
-    return model, {**state["facts"], "step": state["step"], "seconds": state["seconds"]}
+    return model, {**state["facts"], "step": state["step"], "seconds": state["seconds"], "log": state["log"]}
