@@ -18,7 +18,7 @@ def books(folder: Path, manifest: Path, other_text: bool) -> dict[str, list[tupl
     """split -> [(file, text)] in the manifest's order. A book whose bytes differ from the manifest stops the run unless
     other_text: books gathered anew are cleaned a little differently, and the models then differ a little too."""
     by_split = {split: [] for split in SPLITS}
-    for row in csv.DictReader(manifest.open(encoding="utf-8"), delimiter="\t"):
+    for row in csv.DictReader(manifest.read_text(encoding="utf-8").splitlines(), delimiter="\t"):
         path = folder / row["file"]
         if not path.is_file():
             raise SystemExit(f"{path}: missing ({row['title']}, {row['source']})")
@@ -55,12 +55,12 @@ def prepare(folder: Path, work: Path, manifest: Path = MANIFEST, other_text: boo
     """Writes tokenizer.json, {train,valid,test}.u16 and corpus.json (sizes and hashes of all of them) into `work`."""
     by_split = books(folder, manifest, other_text)
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer([text for _, text in by_split["train"]])
-    tokenizer.save(str(work / "tokenizer.json"))
-    facts = {"manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(), "vocabulary": tokenizer.get_vocab_size()}
+    trained = train_tokenizer([text for _, text in by_split["train"]])
+    trained.save(str(work / "tokenizer.json"))
+    facts = {"manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(), "vocabulary": trained.get_vocab_size()}
     facts["tokenizer_sha256"] = hashlib.sha256((work / "tokenizer.json").read_bytes()).hexdigest()
     for split in SPLITS:
-        ids = encode(tokenizer, [text for _, text in by_split[split]])
+        ids = encode(trained, [text for _, text in by_split[split]])
         ids.tofile(work / f"{split}.u16")
         facts[split] = {
             "books": len(by_split[split]),
@@ -70,6 +70,10 @@ def prepare(folder: Path, work: Path, manifest: Path = MANIFEST, other_text: boo
         }
         print(f"{split}: {facts[split]['books']} books, {facts[split]['tokens']:,} tokens")
     (work / "corpus.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def tokenizer(work: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(work / "tokenizer.json"))
 
 
 def load(work: Path, split: str) -> np.ndarray:

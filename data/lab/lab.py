@@ -4,14 +4,19 @@ import argparse
 from pathlib import Path
 
 import corpus
+import evaluate
+import export
+import statistics_file
 import train
+import trigram
 from decoder import Shape
 from positions import ENCODINGS
+from trigram import ROOT
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     top = argparse.ArgumentParser(prog="data/lab/lab", description=__doc__.splitlines()[0])
-    top.add_argument("--work", type=Path, default=Path("build/lab"), help="where tokens and runs are kept (default: build/lab)")
+    top.add_argument("--work", type=Path, default=ROOT / "build" / "lab", help="where tokens and runs are kept (default: build/lab)")
     commands = top.add_subparsers(dest="command", required=True)
 
     c = commands.add_parser("prepare", help="check the books, train the tokenizer, encode the splits")
@@ -26,12 +31,37 @@ def main() -> None:
     c.add_argument("--threads", type=int, default=1)
     c.add_argument("--no-compile", action="store_true", help="train without torch.compile (slower; last bits differ)")
 
-    a = top.parse_args()
+    commands.add_parser("trigram", help="what a trigram model comes to on the same tokens; writes trigram.json")
+
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what train made, as build/lab/full-seed1")
+    commands.add_parser("evaluate", parents=[run], help="mean loss on all of valid and test")
+    out = argparse.ArgumentParser(add_help=False)
+    out.add_argument("--commit", help="commit of the code that the model was trained with (default: the last one that touched data/lab)")
+    out.add_argument("--force", action="store_true", help="replace what is there")
+    c = commands.add_parser("export", parents=[run, out], help="write a Hugging Face directory")
+    c.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    c = commands.add_parser("statistics", parents=[run, out], help="audit the model on the sample text; keeps the run file, not the weights")
+    c.add_argument("-o", "--output", type=Path, required=True, metavar="RUN.h5")
+    c.add_argument("--program", type=Path, default=statistics_file.PROGRAM, help="default: build/ropescope")
+    return top.parse_args()
+
+
+def main() -> None:
+    a = arguments()
     if a.command == "prepare":
         corpus.prepare(a.corpus, a.work, a.manifest, a.other_text)
     elif a.command == "train":
         recipe = train.Recipe(steps=a.steps, threads=a.threads, compiled=not a.no_compile)
         train.train(a.work, ENCODINGS[a.encoding], a.seed, recipe, Shape())
+    elif a.command == "trigram":
+        trigram.baseline(a.work)
+    elif a.command == "evaluate":
+        evaluate.evaluate(a.run)
+    elif a.command == "export":
+        export.export(a.run, a.output, a.commit, a.force)
+    elif a.command == "statistics":
+        statistics_file.write(a.run, a.output, a.program, a.commit, a.force)
 
 
 if __name__ == "__main__":

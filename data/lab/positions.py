@@ -16,11 +16,25 @@ FAR = 1e30  # longrope factor that stops a pair: its frequency becomes 1e-30 rad
 @dataclass(frozen=True)
 class Encoding:
     name: str
+    published: str  # name of the exported directory
     label: str
+    words: str  # what rotates, for the model card
     family: str  # Hugging Face model_type of the exported directory
     components: int
     frequencies: tuple[float, ...]  # [components / 2]
-    config: dict  # what the family's config.json says about positions
+    rope: dict  # the exported rope_parameters
+
+    def config(self, layers: int, context: int) -> dict:
+        """What the family's config.json says about positions."""
+        more = {
+            # phi3 keeps the context before it was extended here: it was not
+            "phi3": {"original_max_position_embeddings": context, "sliding_window": None},
+            # in spite of its name, 0 says that a layer does not rotate
+            "smollm3": {"no_rope_layers": [0] * layers, "no_rope_layer_interval": 1, "use_sliding_window": False, "sliding_window": None,
+                        "layer_types": ["full_attention"] * layers},
+        }
+        unstretched = {"original_max_position_embeddings": context} if self.rope["rope_type"] == "longrope" else {}
+        return {"rope_parameters": self.rope | unstretched} | more.get(self.family, {"attention_bias": False, "mlp_bias": False})
 
 
 def geometric(width: int) -> list[float]:
@@ -30,19 +44,20 @@ def geometric(width: int) -> list[float]:
 
 def full() -> Encoding:
     return Encoding(
-        "full", "full RoPE", "llama", HEAD, tuple(geometric(HEAD)),
-        {"rope_parameters": {"rope_type": "default", "rope_theta": BASE}},
+        "full", "full-rope", "full RoPE", f"all {HEAD // 2} pairs of a head rotate", "llama", HEAD, tuple(geometric(HEAD)),
+        {"rope_type": "default", "rope_theta": BASE},
     )
 
 
 def partial(factor: float) -> Encoding:
     """Only the first factor x HEAD components rotate, over a frequency range of their own (arXiv 2603.11611)."""
     width = round(HEAD * factor)
-    if width != HEAD * factor or width % 2:
+    if width != HEAD * factor or width % 2 or not 0 < width < HEAD:
         raise ValueError(f"partial factor {factor} x head width {HEAD} is not an even number of components")
     return Encoding(
-        f"partial-{factor}", f"partial RoPE, {factor:.4g}", "phi3", width, tuple(geometric(width)),
-        {"rope_parameters": {"rope_type": "default", "rope_theta": BASE, "partial_rotary_factor": factor}},
+        f"partial-{factor}", f"partial-rope-{factor}", f"partial RoPE, {factor:.4g}",
+        f"the first {width} of a head's {HEAD} components rotate, by frequencies of their own range", "phi3", width,
+        tuple(geometric(width)), {"rope_type": "default", "rope_theta": BASE, "partial_rotary_factor": factor},
     )
 
 
@@ -51,8 +66,9 @@ def p_rope(proportion: float) -> Encoding:
     kept = int(proportion * HEAD // 2)
     frequencies = geometric(HEAD)[:kept] + [0.0] * (HEAD // 2 - kept)
     return Encoding(
-        f"p-rope-{proportion}", f"p-RoPE, {proportion:.4g}", "llama", HEAD, tuple(frequencies),
-        {"rope_parameters": {"rope_type": "proportional", "rope_theta": BASE, "partial_rotary_factor": proportion}},
+        f"p-rope-{proportion}", f"p-rope-{proportion}", f"p-RoPE, {proportion:.4g}",
+        f"the fastest {kept} of full RoPE's {HEAD // 2} pairs rotate, the slowest {HEAD // 2 - kept} do not", "llama", HEAD,
+        tuple(frequencies), {"rope_type": "proportional", "rope_theta": BASE, "partial_rotary_factor": proportion},
     )
 
 
@@ -62,29 +78,17 @@ def reversed_p_rope(proportion: float) -> Encoding:
     factors = [FAR] * stopped + [1.0] * (HEAD // 2 - stopped)
     frequencies = [0.0] * stopped + geometric(HEAD)[stopped:]
     return Encoding(
-        f"reversed-{proportion}", f"reversed p-RoPE, {proportion:.4g}", "llama", HEAD, tuple(frequencies),
-        {
-            "rope_parameters": {
-                "rope_type": "longrope",
-                "rope_theta": BASE,
-                "short_factor": factors,
-                "long_factor": factors,
-                "attention_factor": 1.0,
-                "factor": 1.0,
-                "original_max_position_embeddings": "context",  # filled in when exported
-            }
-        },
+        f"reversed-{proportion}", f"reversed-p-rope-{proportion}", f"reversed p-RoPE, {proportion:.4g}",
+        f"the slowest {HEAD // 2 - stopped} of full RoPE's {HEAD // 2} pairs rotate, the fastest {stopped} do not", "llama", HEAD,
+        tuple(frequencies),
+        {"rope_type": "longrope", "rope_theta": BASE, "short_factor": factors, "long_factor": factors, "attention_factor": 1.0, "factor": 1.0},
     )
 
 
 def nope() -> Encoding:
     return Encoding(
-        "nope", "NoPE", "smollm3", HEAD, (0.0,) * (HEAD // 2),
-        {
-            "rope_parameters": {"rope_type": "default", "rope_theta": BASE},
-            "no_rope_layers": "zeros",  # one zero per layer, filled in when exported
-            "no_rope_layer_interval": 1,
-        },
+        "nope", "nope", "NoPE", "no pair rotates; the causal mask is all there is of positions", "smollm3", HEAD, (0.0,) * (HEAD // 2),
+        {"rope_type": "default", "rope_theta": BASE},
     )
 
 

@@ -40,7 +40,7 @@ class Recipe:
         """For the model card."""
         return (
             f"AdamW ({self.betas[0]}, {self.betas[1]}), peak rate {self.rate:g} after {self.warmup} steps, cosine to {self.final:.0%} of it, "
-            f"weight decay {self.decay:g} on matrices, gradients clipped at {self.clip:g}, bfloat16 autocast"
+            f"weight decay {self.decay:g} on matrices, gradients clipped at {self.clip:g}, bfloat16 autocast with attention in float32"
         )
 
 

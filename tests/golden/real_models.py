@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Trained models: what ropescope computes from a GGUF against what transformers computes from the same file.
+"""Trained models: what ropescope computes from a GGUF or a Hugging Face directory against what transformers computes from it.
 
     python3 tests/golden/real_models.py smollm2-135m MODEL.gguf --program build/ropescope [--text FILE --tokens N] [--write]
+    python3 tests/golden/real_models.py shipped [--write]      (all of data/samples/models)
 
 Compares, over every layer: logits, loss, queries and keys before and behind the rotation, patterns (from `dump`), pair norms and
 pattern scores (from `audit`), each with transformers in float32 (eager attention) and with the same code run in float64.
@@ -23,9 +24,11 @@ import transformers
 import reference
 
 HERE = pathlib.Path(__file__).resolve().parent
-TEXT = HERE.parent.parent / "data" / "samples" / "text.txt"
+SAMPLES = HERE.parent.parent / "data" / "samples"
+TEXT = SAMPLES / "text.txt"
 LENGTH = {"smollm2-135m": 512, "gemma3-270m": 640}  # Gemma's windows are 512 wide: some keys must be out of sight
-LOGIT_ROWS, LOGIT_STRIDE = [0, 1, 31, 63], 251  # what is kept of the logits; the rows can be had from the first 64 tokens alone
+LOGIT_ROWS = [0, 1, 31, 63]  # what is kept of the logits; they can be had from the first 64 tokens alone
+LOGIT_COLUMNS = 200  # at least, evenly spread, of each
 BARS = {"logits": 5e-5, "mean_nll": 1e-5}
 STATISTIC_BAR, ACTIVATION_BAR = 1e-4, None  # activations are shown, not judged: there is no bar for them
 SITES = {"q": "hook_q_rope", "k": "hook_k_rope", "rot_q": "hook_rot_q", "rot_k": "hook_rot_k", "v": "hook_v", "pattern": "hook_pattern"}
@@ -33,19 +36,27 @@ SITES = {"q": "hook_q_rope", "k": "hook_k_rope", "rot_q": "hook_rot_q", "rot_k":
 
 def arguments():
     p = argparse.ArgumentParser()
-    p.add_argument("name", choices=LENGTH)
-    p.add_argument("model", type=pathlib.Path)
+    p.add_argument("name", choices=[*LENGTH, "shipped"])
+    p.add_argument("model", type=pathlib.Path, nargs="?", help="not with shipped")
     p.add_argument("--program", type=pathlib.Path, default=HERE.parent.parent / "build" / "ropescope")
     p.add_argument("--text", type=pathlib.Path, default=TEXT)
     p.add_argument("--tokens", type=int, help="length of the one sequence")
     p.add_argument("--write", action="store_true", help="keep expected values under real/")
     p.add_argument("--no-compare", action="store_true", help="with --write: run transformers alone")
-    return p.parse_args()
+    options = p.parse_args()
+    if (options.model is None) != (options.name == "shipped"):
+        p.error("a model is given for every name but shipped")
+    return options
+
+
+def source(model):
+    """Where transformers loads it from."""
+    return {"pretrained_model_name_or_path": model} if model.is_dir() else {"pretrained_model_name_or_path": model.parent, "gguf_file": model.name}
 
 
 def token_ids(model, text, count):
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name)
-    ids = tokenizer(text.read_text(encoding="utf-8"))["input_ids"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**source(model))
+    ids = tokenizer(text.read_text(encoding="utf-8"), verbose=False)["input_ids"]  # it warns of texts longer than the context
     if tokenizer.bos_token_id is not None and "gemma" in model.name.lower() and ids[0] != tokenizer.bos_token_id:
         ids = [tokenizer.bos_token_id] + ids
     if len(ids) < count:
@@ -53,10 +64,10 @@ def token_ids(model, text, count):
     return np.array([ids[:count]])
 
 
-def ours(options, ids, folder):
+def ours(options, model, ids, folder):
     """-> dump file, run file, opened."""
     (folder / "ids.txt").write_text("".join(" ".join(map(str, row)) + "\n" for row in ids))
-    common = [options.program, "-placeholder-", options.model, "--ids", folder / "ids.txt", "--device", "cpu", "--quiet"]
+    common = [options.program, "-placeholder-", model, "--ids", folder / "ids.txt", "--device", "cpu", "--quiet"]
     sites = [x for site in SITES.values() for x in ("--site", f"blocks.*.attn.{site}")] + ["--site", "logits"]
     for verb, more in (("dump", sites + ["-o", folder / "acts.h5"]), ("audit", ["-o", folder / "run.h5", "--probe", "frequency_norm", "--probe", "attention_pattern"])):
         common[1] = verb
@@ -109,15 +120,17 @@ def show(title, rows):
     return missed
 
 
-def keep(options, ids, logits, statistics, token_nll):
+def keep(name, ids, logits, statistics, token_nll):
     folder = HERE / "real"
     folder.mkdir(exist_ok=True)
+    stride = logits.shape[-1] // LOGIT_COLUMNS
+    stride -= stride % 2 == 0  # odd: an even one would meet the same columns of every block of a matrix
     arrays = {"mean_nll": np.array([np.nanmean(token_nll)]), "token_nll": token_nll[0], "logit_rows": np.array(LOGIT_ROWS, dtype=np.float64),
-              "logit_stride": np.array([LOGIT_STRIDE], dtype=np.float64), "logit_scale": np.array([np.abs(logits[:, :64]).max()]),
-              "logits": logits[0, LOGIT_ROWS, ::LOGIT_STRIDE].astype(np.float32)}
+              "logit_stride": np.array([stride], dtype=np.float64), "logit_scale": np.array([np.abs(logits[:, :64]).max()]),
+              "logits": logits[0, LOGIT_ROWS, ::stride].astype(np.float32)}
     arrays |= {name: value if name.startswith("rope/") else value.astype(np.float32) for name, value in statistics.items()}
-    reference.write_arrays(folder / options.name, arrays)
-    (folder / f"{options.name}.ids.txt").write_text(" ".join(map(str, ids[0])) + "\n")
+    reference.write_arrays(folder / name, arrays)
+    (folder / f"{name}.ids.txt").write_text(" ".join(map(str, ids[0])) + "\n")
 
 
 def in_float64(model, ids):
@@ -127,9 +140,9 @@ def in_float64(model, ids):
         return logits, layers, reference.statistics(model, layers), reference.nll(logits, ids)
 
 
-def compare_all(options, ids, single, double, folder):
-    title = f"{options.model.name}, {ids.shape[1]} tokens: ropescope against transformers {transformers.__version__} in float32"
-    acts, run = ours(options, ids, folder)
+def compare_all(options, model, ids, single, double, folder):
+    title = f"{model.name}, {ids.shape[1]} tokens: ropescope against transformers {transformers.__version__} in float32"
+    acts, run = ours(options, model, ids, folder)
     missed = show(title, compare(acts, run, *single))
     missed += show("ropescope against the same code in float64", compare(acts, run, *double))
     print(f"\ntransformers in float32 against itself in float64: logits {reference.error(single[0], double[0]):.2e}, "
@@ -137,21 +150,28 @@ def compare_all(options, ids, single, double, folder):
     return missed
 
 
-def main():
-    options = arguments()
-    transformers.utils.logging.disable_progress_bar()
-    ids = token_ids(options.model, options.text, options.tokens or LENGTH[options.name])
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        options.model.parent, gguf_file=options.model.name, dtype=torch.float32, attn_implementation="eager").eval()
+def one(options, name, path, tokens):
+    """-> bars missed."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(**source(path), dtype=torch.float32, attn_implementation="eager").eval()
+    ids = token_ids(path, options.text, tokens or model.config.max_position_embeddings)
     logits, layers = reference.run(model, ids)
     single = logits, layers, reference.statistics(model, layers), reference.nll(logits, ids)
     double = in_float64(model, ids)
-    missed = 0
     if options.write:
-        keep(options, ids, double[0], *double[2:])
-    if not options.no_compare:
-        with tempfile.TemporaryDirectory() as folder:
-            missed = compare_all(options, ids, single, double, pathlib.Path(folder))
+        keep(name, ids, double[0], *double[2:])
+    if options.no_compare:
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        return compare_all(options, path, ids, single, double, pathlib.Path(folder))
+
+
+def main():
+    options = arguments()
+    transformers.utils.logging.disable_progress_bar()
+    if options.name == "shipped":
+        missed = sum(one(options, path.name, path, options.tokens) for path in sorted((SAMPLES / "models").iterdir()))
+    else:
+        missed = one(options, options.name, options.model, options.tokens or LENGTH[options.name])
     sys.exit(1 if missed else 0)
 
 

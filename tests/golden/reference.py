@@ -153,8 +153,8 @@ def write_arrays(stem, arrays):
         value = np.ascontiguousarray(value, dtype="<f4" if value.dtype == np.float32 else "<f8")
         lines.append(f"{name}\t{'f32' if value.itemsize == 4 else 'f64'}\t{','.join(map(str, value.shape))}\t{len(blob)}\n")
         blob += value.tobytes()
-    stem.with_suffix(".tsv").write_text("".join(lines))
-    stem.with_suffix(".bin").write_bytes(blob)
+    stem.with_name(f"{stem.name}.tsv").write_text("".join(lines))  # with_suffix would cut a name like p-rope-0.75
+    stem.with_name(f"{stem.name}.bin").write_bytes(blob)
 
 
 def in_float64(model):

@@ -76,24 +76,44 @@ static char *slurp(const char *folder, const char *name, size_t *bytes) {
 
 void rs_golden_open(const char *folder, rs_golden *out) { rs_golden_open_model(folder, folder, out); }
 
-void rs_golden_open_model(const char *model, const char *folder, rs_golden *out) {
+static void open_checkpoint(const char *model, rs_golden *out) {
     rs_error err = {0};
-    rs_graph_options o = {0};
-    char path[2048];
-    size_t bytes = 0;
     memset(out, 0, sizeof *out);
-    snprintf(out->folder, sizeof out->folder, "%s", folder);
     must(rs_arena_create(&out->arena, &err), &err);
     must(rs_checkpoint_open(model, &out->checkpoint, &err), &err);
-    must(rs_graph_create(out->checkpoint, &o, out->arena, &out->graph, &err), &err);
-    snprintf(path, sizeof path, "%s/ids.txt", folder);
-    must(rs_corpus_from_ids(path, out->graph->vocab, 0, 0, &out->corpus, &err), &err);
-    o.context = out->corpus.context; /* tables may depend on the positions that are run */
+    must(rs_graph_create(out->checkpoint, NULL, out->arena, &out->graph, &err), &err);
+}
+
+/* With the corpus open: tables may depend on the positions that are run. */
+static void bind(rs_golden *out) {
+    rs_error err = {0};
+    const rs_graph_options o = {.context = out->corpus.context};
     must(rs_graph_create(out->checkpoint, &o, out->arena, &out->graph, &err), &err);
     must(rs_weights_bind(out->checkpoint, out->graph, out->arena, &out->weights, &err), &err);
     must(rs_device_open("cpu", 2, &out->backend, &out->device, &err), &err);
+}
+
+void rs_golden_open_model(const char *model, const char *folder, rs_golden *out) {
+    rs_error err = {0};
+    char path[2048];
+    size_t bytes = 0;
+    open_checkpoint(model, out);
+    snprintf(out->folder, sizeof out->folder, "%s", folder);
+    snprintf(path, sizeof path, "%s/ids.txt", folder);
+    must(rs_corpus_from_ids(path, out->graph->vocab, 0, 0, &out->corpus, &err), &err);
+    bind(out);
     out->index = slurp(folder, "expected.tsv", &bytes);
     out->blob = slurp(folder, "expected.bin", &out->blob_bytes);
+}
+
+void rs_golden_open_text(const char *model, const char *text, int64_t context, int64_t sequences, rs_golden *out) {
+    rs_error err = {0};
+    rs_tokenizer *tokenizer = NULL;
+    open_checkpoint(model, out);
+    must(rs_tokenizer_open(out->checkpoint, NULL, &tokenizer, &err), &err);
+    must(rs_corpus_from_text(tokenizer, &text, 1, context, sequences, RS_BOS_AUTO, &out->corpus, &err), &err);
+    rs_tokenizer_close(tokenizer);
+    bind(out);
 }
 
 void rs_golden_close(rs_golden *g) {

@@ -58,6 +58,8 @@ void rs_golden_path(const char *kind, const char *name, char out[1024]);
 void rs_golden_open(const char *folder, rs_golden *out);
 /* The same with the model in another place: the folder gives ids and expected values alone. */
 void rs_golden_open_model(const char *model, const char *folder, rs_golden *out);
+/* A model with the first windows of a text, tokenized by its own tokenizer; there are no expected values. */
+void rs_golden_open_text(const char *model, const char *text, int64_t context, int64_t sequences, rs_golden *out);
 void rs_golden_close(rs_golden *g);
 bool rs_golden_find(const rs_golden *g, const char *name, rs_golden_array *out);
 void rs_golden_array_free(rs_golden_array *a);
