@@ -24,11 +24,26 @@ rs_asset_\name\()_end:
 
     asset js
     .incbin "reports/assets/page_data.js"
+    .incbin "reports/assets/page_colour.js"
     .incbin "reports/assets/page_plot.js"
+    .incbin "reports/assets/page_shell.js"
     .incbin "reports/assets/page_map.js"
     .incbin "reports/assets/page_heads.js"
     .incbin "reports/assets/page_main.js"
     asset_end js
+
+    asset comparison_html
+    .incbin "reports/assets/comparison.html"
+    asset_end comparison_html
+
+    asset comparison_js
+    .incbin "reports/assets/page_data.js"
+    .incbin "reports/assets/page_colour.js"
+    .incbin "reports/assets/page_plot.js"
+    .incbin "reports/assets/page_shell.js"
+    .incbin "reports/assets/comparison_plots.js"
+    .incbin "reports/assets/comparison_main.js"
+    asset_end comparison_js
 
     asset d3
     .incbin RS_D3_FILE

@@ -1,4 +1,5 @@
-/* One row per layer, query head and pair: what the rotary table says, and every array with these axes as a column. */
+/* One row per layer, query head and pair: what the rotary table says, and every array with these axes as a column. Of a
+ * comparison one row per quantity and variant. */
 #include "reports/render.h"
 
 #include "analyzer/base/alloc.h"
@@ -25,6 +26,16 @@ static size_t collect(const rs_arrays *list, csv_column *out) {
         out[n++] = (csv_column){&list->items[i], key};
     }
     return n;
+}
+
+static void write_field(rs_text *out, const char *s) {
+    bool quote = strpbrk(s, ",\"\r\n") != NULL;
+    rs_text_append(out, quote ? "\"" : "");
+    for (; *s != '\0'; s++) {
+        if (*s == '"') rs_text_append(out, "\"");
+        rs_text_append_n(out, s, 1);
+    }
+    rs_text_append(out, quote ? "\"" : "");
 }
 
 static void write_number(rs_text *out, double x) {
@@ -58,5 +69,26 @@ rs_status rs_render_csv(const rs_report_view *v, const rs_report_options *o, rs_
     for (int64_t i = 0; i < v->n_head_rows; i++)
         for (int p = 0; p < v->layers[v->heads[i].layer].pairs; p++) write_row(out, v, &v->heads[i], p, columns, n);
     rs_free(columns);
+    return rs_text_status(out, err);
+}
+
+rs_status rs_render_comparison_csv(const rs_comparison *c, const rs_report_options *o, rs_text *out, rs_error *err) {
+    (void)o;
+    rs_text_append(out,
+                   "quantity,unit,variant,encoding,runs,mean,low,high,difference,half_width,text_half_width,spread,"
+                   "degrees,verdict\n");
+    for (int i = 0; i < c->n_quantities; i++) {
+        const rs_compared_quantity *x = &c->quantities[i];
+        for (int v = 0; v < c->n_variants; v++) {
+            const rs_estimate *e = &x->values[v];
+            const double numbers[] = {e->mean,   e->low,    e->high, e->difference, e->half_width, e->text_half_width,
+                                      x->spread, x->degrees};
+            rs_text_printf(out, "%s,%s,", x->quantity->key, x->quantity->unit);
+            write_field(out, c->variants[v].label);
+            rs_text_printf(out, ",%s,%d", rs_encoding_names[c->variants[v].encoding], c->variants[v].n_compared);
+            for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) write_number(out, numbers[k]);
+            rs_text_printf(out, ",%s\n", rs_verdict_names[e->verdict]);
+        }
+    }
     return rs_text_status(out, err);
 }

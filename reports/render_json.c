@@ -26,7 +26,7 @@ static void write_ints(rs_text *out, const char *name, const int *x, int n) {
     rs_text_append(out, "]");
 }
 
-static void write_rope(rs_text *out, const rs_view_rope *r) {
+void rs_write_json_rope(rs_text *out, const rs_view_rope *r) {
     rs_text_append(out, "{\"words\":");
     rs_write_json_text(out, r->words);
     rs_text_append(out, ",\"kind\":");
@@ -85,7 +85,7 @@ static void write_head_cell(rs_text *out, const rs_view_head *h, const head_colu
     else rs_text_append(out, "null");
 }
 
-static void write_heads(rs_text *out, const rs_report_view *v) {
+void rs_write_json_heads(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "\"heads\":{\"kind\":[");
     for (int64_t i = 0; i < v->n_head_rows; i++) {
         rs_head_kind k = v->heads[i].kind;
@@ -104,6 +104,20 @@ static void write_heads(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "}");
 }
 
+void rs_write_json_kinds(rs_text *out, const int *counts) {
+    rs_text_append(out, "\"kinds\":[");
+    for (int k = 0; k < RS_HEAD_KINDS; k++) {
+        rs_text_printf(out, "%s{\"key\":\"%s\",\"name\":", k ? "," : "", rs_head_rules[k].key);
+        rs_write_json_text(out, rs_head_rules[k].name);
+        rs_text_append(out, ",\"rule\":");
+        rs_write_json_text(out, rs_head_rules[k].rule);
+        rs_text_printf(out, ",\"threshold\":%g", rs_head_rules[k].threshold);
+        if (counts != NULL) rs_text_printf(out, ",\"heads\":%d", counts[k]);
+        rs_text_append(out, "}");
+    }
+    rs_text_append(out, "]");
+}
+
 void rs_write_json_shape(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "\"layers\":[");
     for (int l = 0; l < v->n_layers; l++) {
@@ -114,18 +128,12 @@ void rs_write_json_shape(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "],\"ropes\":[");
     for (int r = 0; r < v->n_ropes; r++) {
         rs_text_append(out, r ? "," : "");
-        write_rope(out, &v->ropes[r]);
-    }
-    rs_text_append(out, "],\"kinds\":[");
-    for (int k = 0; k < RS_HEAD_KINDS; k++) {
-        rs_text_printf(out, "%s{\"key\":\"%s\",\"name\":", k ? "," : "", rs_head_rules[k].key);
-        rs_write_json_text(out, rs_head_rules[k].name);
-        rs_text_append(out, ",\"rule\":");
-        rs_write_json_text(out, rs_head_rules[k].rule);
-        rs_text_printf(out, ",\"threshold\":%g,\"heads\":%d}", rs_head_rules[k].threshold, v->head_kind_count[k]);
+        rs_write_json_rope(out, &v->ropes[r]);
     }
     rs_text_append(out, "],");
-    write_heads(out, v);
+    rs_write_json_kinds(out, v->head_kind_count);
+    rs_text_append(out, ",");
+    rs_write_json_heads(out, v);
 }
 
 /* --- facts --- */

@@ -11,7 +11,7 @@ enum { LEAST_COLUMNS = 60, USUAL_COLUMNS = 80, STRONGEST = 4 };
 
 /* Names from the file are untrusted: control bytes could move the cursor. Anything but printable ASCII and valid UTF-8
  * becomes '?'. */
-static void write_plain(rs_text *out, const char *s) {
+void rs_write_plain(rs_text *out, const char *s) {
     for (size_t n = strlen(s), i = 0; i < n;) {
         size_t length = rs_utf8_length(s + i, n - i);
         unsigned char c = (unsigned char)s[i];
@@ -24,9 +24,9 @@ static void write_plain(rs_text *out, const char *s) {
 
 /* Words of s broken into lines of at most `columns`, each led by `lead` spaces; the first line continues at column
  * `at`. */
-static void write_wrapped(rs_text *out, const char *s, int lead, int columns) {
+void rs_write_wrapped(rs_text *out, const char *s, int lead, int columns) {
     rs_text plain = {0};
-    write_plain(&plain, s);
+    rs_write_plain(&plain, s);
     int at = lead;
     const char *p = plain.data != NULL ? plain.data : "";
     rs_text_printf(out, "%*s", lead, "");
@@ -55,13 +55,13 @@ static void write_head(rs_text *out, const rs_report_view *v, int columns) {
     rs_text line = {0};
     rs_text_printf(&line, "%s: %s, %s parameters, %d layers x %d heads (%d key)", v->model_name, v->family,
                    rs_show_parameters(parameters, (double)v->parameters), v->n_layers, v->n_heads, v->n_kv_heads);
-    write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
+    rs_write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
     rs_text_deinit(&line);
     line = (rs_text){0};
     rs_text_append(&line, v->rope_words);
     if (v->trained_context > 0 && strstr(v->rope_words, "trained context") == NULL)
         rs_text_printf(&line, "; trained context %s", rs_show_count(trained, v->trained_context));
-    write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
+    rs_write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
     rs_text_deinit(&line);
     rs_text_printf(out, "%s sequences of %s tokens, %s scored", rs_show_count(sequences, v->sequences),
                    rs_show_count(context, v->context), rs_show_count(tokens, v->tokens));
@@ -69,22 +69,29 @@ static void write_head(rs_text *out, const rs_report_view *v, int columns) {
     rs_text_append(out, "\n");
 }
 
-/* A curve over pairs as one line of characters, darker = more; room characters at most. */
-static void write_spark(rs_text *out, const char *name, const rs_array *a, int rope, int pairs, int room) {
+void rs_write_spark(rs_text *out, const double *x, int n, double top, int room) {
     static const char shades[] = " .:-=+*#%@";
-    int each = (pairs + room - 1) / room;
+    int each = (n + room - 1) / room;
+    rs_text_append(out, "|");
+    for (int p = 0; p < n; p += each) {
+        double sum = 0.0;
+        int used = 0;
+        for (int i = p; i < p + each && i < n; i++) sum += x[i], used++;
+        double shade = top > 0.0 ? fmin(1.0, sum / used / top) : NAN;
+        rs_text_append_n(out, isfinite(shade) ? &shades[(int)(shade * 9.0 + 0.5)] : "?", 1);
+    }
+    rs_text_append(out, "|");
+}
+
+/* Mean over heads by pair of the main rope, as one line. */
+static void write_spark(rs_text *out, const char *name, const rs_array *a, int rope, int pairs, int room) {
     double top = 0.0;
     if (a == NULL) return;
-    for (int p = 0; p < pairs; p++) top = fmax(top, rs_view_cell(a, rope, 0, p));
-    rs_text_printf(out, "  %-6s |", name);
-    for (int p = 0; p < pairs; p += each) {
-        double sum = 0.0;
-        int n = 0;
-        for (int i = p; i < p + each && i < pairs; i++) sum += rs_view_cell(a, rope, 0, i), n++;
-        double x = top > 0.0 ? sum / n / top : NAN;
-        rs_text_append_n(out, isfinite(x) ? &shades[(int)(x * 9.0 + 0.5)] : "?", 1);
-    }
-    rs_text_append(out, "|\n");
+    const double *x = a->data + (int64_t)rope * a->dims[1] * a->dims[2]; /* [pairs], statistic 0: the mean */
+    for (int p = 0; p < pairs; p++) top = fmax(top, x[p]);
+    rs_text_printf(out, "  %-6s ", name);
+    rs_write_spark(out, x, pairs, top, room);
+    rs_text_append(out, "\n");
 }
 
 static void write_norm(rs_text *out, const rs_report_view *v, int columns) {
@@ -171,7 +178,7 @@ static void write_findings(rs_text *out, const rs_report_view *v, int columns) {
     if (v->n_findings > 0) rs_text_append(out, "\n");
     for (int i = 0; i < v->n_findings; i++) {
         /* The table of heads above already says it. */
-        if (strcmp(v->findings[i].key, "heads") != 0) write_wrapped(out, v->findings[i].text, 0, columns);
+        if (strcmp(v->findings[i].key, "heads") != 0) rs_write_wrapped(out, v->findings[i].text, 0, columns);
     }
 }
 
@@ -183,14 +190,18 @@ static void write_warnings(rs_text *out, const rs_report_view *v, int columns) {
         rs_text line = {0};
         rs_text_append(&line, "warning: ");
         rs_text_append_n(&line, p, n);
-        write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
+        rs_write_wrapped(out, line.data != NULL ? line.data : "", 0, columns);
         rs_text_deinit(&line);
         p += n + (p[n] == '\n');
     }
 }
 
+int rs_text_columns(const rs_report_options *o) {
+    return o->columns == 0 ? USUAL_COLUMNS : o->columns < LEAST_COLUMNS ? LEAST_COLUMNS : o->columns;
+}
+
 rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs_text *out, rs_error *err) {
-    int columns = o->columns == 0 ? USUAL_COLUMNS : o->columns < LEAST_COLUMNS ? LEAST_COLUMNS : o->columns;
+    int columns = rs_text_columns(o);
     write_head(out, v, columns);
     write_warnings(out, v, columns);
     write_norm(out, v, columns);
@@ -201,11 +212,11 @@ rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs
     rs_page_missing(&missing, v);
     if (missing.bytes > 0) {
         rs_text_append(out, "\n");
-        write_wrapped(out, missing.data, 0, columns);
+        rs_write_wrapped(out, missing.data, 0, columns);
     }
     rs_text_deinit(&missing);
     rs_text_append(out, "\nnext: ropescope report ");
-    write_plain(out, v->path);
+    rs_write_plain(out, v->path);
     rs_text_append(out, " -o report.html\n");
     return rs_text_status(out, err);
 }

@@ -17,13 +17,20 @@ typedef struct rs_report_options {
     const char *program; /* "ropescope 0.1.0", for the foot line */
 } rs_report_options;
 
-/* Renders runs (n >= 1; this version: n == 1, more is RS_E_UNSUPPORTED) into out.
+/* One run file and the name it is shown under. */
+typedef struct rs_labelled_run {
+    const char *label; /* NULL: the model's name */
+    const char *path;
+} rs_labelled_run;
+
+/* Renders one run, or compares several (n >= 2): those with one label are repeats, the first label is the reference.
  *   HTML  one offline page (shared words and looks: reports/assets)
  *   TEXT  what one wants after an audit in a terminal
  *   JSON  every fact of the page, machine-readable
- *   CSV   one row per layer, query head and pair
- * Fails: RS_E_IO, RS_E_FORMAT (not a store, or not a whole one: names what is missing). */
-rs_status rs_report_render(const char *const *run_paths, size_t n, const rs_report_options *o, rs_text *out,
+ *   CSV   one row per layer, query head and pair; of a comparison: one per quantity and variant
+ * Fails: RS_E_IO, RS_E_FORMAT (not a store, or not a whole one: names what is missing), RS_E_USAGE (runs with one label
+ * that are not repeats). */
+rs_status rs_report_render(const rs_labelled_run *runs, size_t n, const rs_report_options *o, rs_text *out,
                            rs_error *err);
 
 #endif

@@ -22,7 +22,7 @@ typedef struct audit_options {
     rs_strings probes;
     int64_t seed;
     int compute;
-    bool dry_run, force;
+    bool no_state, dry_run, force;
 } audit_options;
 
 enum { MAX_PROBES = 32 };
@@ -203,6 +203,7 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     RS_TRY(rs_store_create(a->o->output, a->o->force, &a->record.store, err));
     a->record.input = &a->input;
     a->record.facts = &a->facts;
+    a->record.no_state = a->o->no_state;
     RS_TRY(rs_record_begin(&a->record, &a->device_info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
     RS_TRY(rs_record_end(&a->record, rs_run_token_nll(a->run), seconds, err));
@@ -291,6 +292,9 @@ static const rs_option table[] = {
     RS_INPUT_RUN_OPTIONS(audit_options),
     {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)",
      offsetof(audit_options, catalog), false, 0, 0},
+    {"no-state", 0, RS_OPT_FLAG, NULL,
+     "leave the raw sums (/state) out: a smaller file, which cannot be merged with others later",
+     offsetof(audit_options, no_state), false, 0, 0},
     {"dry-run", 0, RS_OPT_FLAG, NULL, "print what would be done and the memory it takes, and stop",
      offsetof(audit_options, dry_run), false, 0, 0},
     {"force", 0, RS_OPT_FLAG, NULL, "replace RUN.h5 when it exists", offsetof(audit_options, force), false, 0, 0},

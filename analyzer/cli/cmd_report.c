@@ -1,6 +1,7 @@
 #include "analyzer/cli/commands.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/arena.h"
 #include "analyzer/base/file.h"
 #include "analyzer/cli/program.h"
 #include "reports/report.h"
@@ -36,9 +37,28 @@ static int columns(void) {
     return n >= 60 && n <= 400 ? (int)n : 80;
 }
 
+/* NAME=RUN.h5, or RUN.h5 alone. An argument that is a file as it stands is that file, whatever signs are in it. */
+static rs_status label_runs(const rs_strings *arguments, rs_arena *arena, rs_labelled_run *out, rs_error *err) {
+    for (size_t i = 0; i < arguments->count; i++) {
+        const char *argument = arguments->item[i], *sign = strchr(argument, '=');
+        out[i] = (rs_labelled_run){NULL, argument};
+        if (!sign || sign == argument || rs_path_exists(argument)) {
+            continue;
+        }
+        rs_status st = rs_arena_printf(arena, &out[i].label, err, "%.*s", (int)(sign - argument), argument);
+        if (st != RS_OK) {
+            return st;
+        }
+        out[i].path = sign + 1;
+    }
+    return RS_OK;
+}
+
 static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     const report_options *o = options;
+    rs_arena *arena = NULL;
+    rs_labelled_run *runs = NULL;
     rs_report_options ro = {.format = choose(o), .columns = columns(), .program = rs_program_version()};
     const char *output = o->output ? o->output : "-";
     char *temporary = NULL, size[32];
@@ -46,13 +66,17 @@ static rs_status run(const void *options, rs_error *err) {
     if (strcmp(output, "-") != 0) {
         RS_TRY(rs_output_prepare(output, o->force, &temporary, err));
     }
-    RS_TRY(rs_report_render(o->arguments.item, o->arguments.count, &ro, &t, err));
+    RS_TRY(rs_arena_create(&arena, err));
+    RS_TRY(RS_ARENA_NEW(arena, &runs, o->arguments.count, err));
+    RS_TRY(label_runs(&o->arguments, arena, runs, err));
+    RS_TRY(rs_report_render(runs, o->arguments.count, &ro, &t, err));
     RS_TRY(rs_text_status(&t, err));
     RS_TRY(rs_output_write(output, o->force, t.data, t.bytes, err));
     if (temporary) {
         rs_note(o->quiet, "wrote %s (%s)", output, rs_format_bytes(size, t.bytes));
     }
 out:
+    rs_arena_destroy(arena);
     rs_free(temporary);
     rs_text_deinit(&t);
     return st;
@@ -70,16 +94,19 @@ static const rs_option table[] = {
 
 const rs_command rs_cmd_report = {
     .name = "report",
-    .summary = "turn a run file into a page, a text, JSON or CSV",
-    .synopsis = "RUN.h5 [-o page.html]",
-    .description = "Reads a run file and writes what it says: one offline HTML page, a text for the terminal, JSON "
-                   "with every fact, or CSV with a row per "
-                   "layer, head and pair. Needs neither the model nor the text.",
+    .summary = "turn run files into a page, a text, JSON or CSV",
+    .synopsis = "[NAME=]RUN.h5... [-o page.html]",
+    .description =
+        "Reads a run file and writes what it says: one offline HTML page, a text for the terminal, JSON with every "
+        "fact, or CSV with a row per layer, head and pair. Needs neither the model nor the text.\n\nSeveral run files "
+        "are compared. NAME=RUN.h5 names a run (otherwise the model's name is used); runs with one name are repeats, "
+        "such as trainings from several seeds, and the first name is what the others are compared with. Runs on other "
+        "tokens than the first are shown with the reason and not compared.",
     .options = table,
     .options_size = sizeof(report_options),
     .least_arguments = 1,
     .most_arguments = -1,
     .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --format csv "
-                "> pairs.csv",
+                "> pairs.csv\nropescope report RoPE=a.h5 RoPE=b.h5 NoPE=c.h5 NoPE=d.h5 -o comparison.html",
     .run = run,
 };

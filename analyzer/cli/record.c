@@ -307,7 +307,7 @@ rs_status rs_record_layer(void *ctx, const rs_probe_kind *kind, int layer, const
     rs_status st = RS_OK;
     rs_record *r = ctx;
     (void)kind;
-    for (size_t i = 0; i < state->count; i++) {
+    for (size_t i = 0; i < state->count && !r->no_state; i++) {
         RS_TRY(put_layer(r, layer, &state->items[i], true, err));
     }
     for (size_t i = 0; i < results->count; i++) {

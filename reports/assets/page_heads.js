@@ -182,8 +182,6 @@ function pairAxis(l) {
   const n = layerOf(l).pairs;
   return { type: 'linear', domain: [-0.6, n - 0.4], label: run.rotates ? 'pair, fastest to slowest' : 'component pair', ticks: pairTicks(n), format: String };
 }
-const pairTicks = n => { const s = [1, 2, 4, 8, 16, 32].find(x => n / x <= 17) || 32; return d3.range(0, n, s); };
-const topAxis = rope => (rope.rotated > 1 ? { ticks: wavelengthTicks(rope), label: 'wavelength in tokens', end: rope.rotated < rope.pairs ? rope.rotated - 0.5 : null } : null);
 
 function normFigure(h) {
   const l = h.layer, qs = array('frequency_norm/q_share'), ks = array('frequency_norm/k_share');

@@ -1,7 +1,4 @@
-/* The small pictures, reliability, loss, and what the page does as a whole. */
-
-/* Things that Esc closes, tried in order; each says whether it was open. */
-const closers = [];
+/* The small pictures, reliability, loss. */
 
 /* Pictures over frequency show one rotary table: the one most layers use; a switch offers the others. */
 const shownRopes = run.ropes.map((r, i) => ({ ...r, i })).filter(r => r.rotated > 0 || !run.rotates);
@@ -168,51 +165,18 @@ function lossPicture(figure) {
 
 const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
 
-/* --- the page as a whole --- */
-
-function setTheme() {
-  const button = document.getElementById('theme'), say = () => { button.textContent = isDark() ? 'Light' : 'Dark'; button.setAttribute('aria-label', `Switch to ${isDark() ? 'light' : 'dark'} colours`); };
-  button.hidden = false;
-  button.addEventListener('click', () => {
-    document.documentElement.dataset.theme = isDark() ? 'light' : 'dark';
-    say();
-    redrawAll();
-  });
-  scheme.addEventListener('change', () => { say(); redrawAll(); });
-  say();
-}
-
-function setKeys() {
-  const help = document.getElementById('help'), button = document.getElementById('keys');
-  button.hidden = false;
-  button.addEventListener('click', () => help.showModal());
-  document.getElementById('help-close').addEventListener('click', () => help.close());
-  document.addEventListener('keydown', e => {
-    if (e.altKey || e.ctrlKey || e.metaKey || help.open) return;
-    const typing = e.target.closest('input[type="text"], select, textarea');
-    if (e.key === 'Escape') {
-      if (closers.some(close => close())) e.preventDefault();
-    } else if (typing) {
-      return;
-    } else if (e.key === '?') {
-      help.showModal();
-    } else if (openHead.at >= 0 && (e.key === 'n' || e.key === 'p')) {
-      const h = heads[openHead.at + (e.key === 'n' ? 1 : -1)];
-      if (h) location.hash = `#l${h.layer}h${h.head}`;
-    }
-  });
-}
-
-function setPrint() {
-  addEventListener('beforeprint', () => { view.printing = true; document.querySelectorAll('details').forEach(d => { d.open = true; }); redrawAll(); });
-  addEventListener('afterprint', () => { view.printing = false; redrawAll(); });
+/* n and p walk through the heads while one is open. */
+function walkHeads(key) {
+  if (openHead.at < 0 || (key !== 'n' && key !== 'p')) return;
+  const h = heads[openHead.at + (key === 'n' ? 1 : -1)];
+  if (h) location.hash = `#l${h.layer}h${h.head}`;
 }
 
 document.querySelectorAll('figure[data-plot]').forEach(f => pictures[f.dataset.plot](f));
 headsTable(document.getElementById('heads-table'));
 closers.unshift(() => closeHead(true));
 setTheme();
-setKeys();
+setKeys(walkHeads);
 setPrint();
 addEventListener('hashchange', followAddress);
 followAddress();

@@ -1,13 +1,5 @@
 /* The layer x frequency map: one canvas, a switch between quantities, axes and cursor in SVG above it. */
 
-/* Lightness falls (on paper) or rises (in the dark) evenly from the background; blind to red against green. */
-const ramps = {
-  light: d3.interpolateRgbBasis(['#ffffff', '#dceff0', '#a6d8d4', '#62b3c0', '#2f83b3', '#2a4f95', '#241d5c']),
-  dark: d3.interpolateRgbBasis(['#16181b', '#1d2b4d', '#23508a', '#2a7fab', '#4fb0b3', '#a9dcb2', '#fbfbd0']),
-};
-const ramp = t => ramps[isDark() ? 'dark' : 'light'](Math.max(0, Math.min(1, t)));
-const emptyColour = () => (isDark() ? '#3a3236' : '#efe7e2');
-
 /* The range of a quantity over all layers; quantities of one family share theirs, so that q, k and the control can be compared. */
 function familyOf(q) { return q.log ? 'cost' : q.key.endsWith('concentration') ? 'R' : q.key === 'two_norm_share' ? 'product' : 'share'; }
 const isShare = q => ['share', 'product'].includes(familyOf(q));

@@ -76,7 +76,7 @@ const legendOf = series => make('div', { class: 'legend' }, ...series.map(s => m
 function scaleOf(axis, range) {
   if (axis.type === 'log') return d3.scaleLog().domain(axis.domain).range(range).clamp(true);
   if (axis.type === 'distance') return d3.scaleSymlog().constant(axis.constant || 1).domain(axis.domain).range(range);
-  return d3.scaleLinear().domain(axis.domain).range(range);
+  return d3.scaleLinear().domain(axis.domain).range(range).clamp(Boolean(axis.clamp));
 }
 
 function decades([lo, hi], most) {
@@ -124,6 +124,9 @@ function wavelengthTicks(rope) {
   return out;
 }
 
+const pairTicks = n => { const s = [1, 2, 4, 8, 16, 32].find(x => n / x <= 17) || 32; return d3.range(0, n, s); };
+const topAxis = rope => (rope.rotated > 1 ? { ticks: wavelengthTicks(rope), label: 'wavelength in tokens', end: rope.rotated < rope.pairs ? rope.rotated - 0.5 : null } : null);
+
 /* --- the plot --- */
 
 function drawAxes(g, o, x, y, w, h) {
@@ -162,7 +165,7 @@ const drawSeries = {
       g.append('path').attr('class', 'band').datum(s.points)
         .attr('d', d3.area().defined(d => ok(d) && (!s.log || d.hi > 0)).x(d => x(d.x)).y0(d => y(s.log ? Math.max(d.lo, y.domain()[0]) : d.lo)).y1(d => y(d.hi)));
     }
-    g.append('path').attr('class', 'series' + (s.dashed ? ' dashed' : '')).datum(s.points).attr('d', d3.line().defined(ok).x(d => x(d.x)).y(d => y(d.y)));
+    g.append('path').attr('class', 'series' + (s.dashed ? ' dashed' : '') + (s.thin ? ' thin' : '')).datum(s.points).attr('d', d3.line().defined(ok).x(d => x(d.x)).y(d => y(d.y)));
     /* A point that stands alone draws no line. */
     const alone = s.points.filter((d, i) => ok(d) && !(i > 0 && ok(s.points[i - 1])) && !(i + 1 < s.points.length && ok(s.points[i + 1])));
     g.selectAll('.alone').data(alone).join('circle').attr('class', 'dot').attr('r', 2).attr('cx', d => x(d.x)).attr('cy', d => y(d.y));
@@ -206,7 +209,7 @@ function addReading(svg, g, o, x, w, h, readout) {
 }
 
 /* o: {x, y: {type, domain, label, ticks?, format?}, series: [{name, kind, colour, points: [{x, y, lo?, hi?}]}], rules?: [{y, name, rule}],
- *     top?: {ticks, label}, reading: {xs, say(i), hint}, numbers(): {columns, rows}, height?, label} */
+ *     top?: {ticks, label}, shaded?: [[x0, x1]], reading: {xs, say(i), hint}, numbers?(): {columns, rows}, height?, label} */
 function plot(figure, o) {
   const before = figure.querySelector('figcaption');
   const box = make('div', { class: 'plot' }), readout = make('output', { class: 'readout', 'aria-live': 'polite' });
@@ -221,11 +224,12 @@ function plot(figure, o) {
     const g = svg.append('g').attr('transform', `translate(${o.margin.left},${o.margin.top})`);
     drawAxes(g, o, x, y, w, h);
     drawTopAxis(g, o, x, w, h);
+    for (const [a, b] of o.shaded || []) g.append('rect').attr('class', 'shaded').attr('x', x(a)).attr('width', x(b) - x(a)).attr('height', h);
     for (const r of o.rules || []) g.append('line').attr('class', 'rule ' + (r.rule || '')).attr('x2', w).attr('y1', y(r.y)).attr('y2', y(r.y));
     for (const s of o.series) drawSeries[s.kind || 'line'](g.append('g').style('--c', s.colour), { ...s, log: o.y.type === 'log' }, x, y);
     if (o.reading) addReading(svg, g, o, x, w, h, readout);
     box.replaceChildren(svg.node());
   });
-  const tools = addTools(figure, o.numbers);
+  const tools = o.numbers ? addTools(figure, o.numbers) : null;
   return { stop, tools };
 }

@@ -149,7 +149,8 @@ static const char *path_of(const rs_fake_shape *f) {
 static void model_files(const rs_fake_shape *f, rs_text *t) {
     rs_text_append(t, "[{\"path\":");
     rs_text_json_string(t, path_of(f), strlen(path_of(f)));
-    rs_text_printf(t, ",\"bytes\":%" PRId64 ",\"sha256\":\"%064d\"}]", f->parameters * 2, 7);
+    rs_text_printf(t, ",\"bytes\":%" PRId64 ",\"sha256\":\"%064" PRIu64 "\"}]", f->parameters * 2,
+                   f->seed); /* other weights have another hash */
 }
 
 static void text_files(const rs_fake_shape *f, rs_text *t) {
