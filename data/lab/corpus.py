@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 END = "<|endoftext|>"
+END_ID = 0
 VOCABULARY = 2048
 SPLITS = ("train", "valid", "test")
 MANIFEST = Path(__file__).with_name("corpus.tsv")
@@ -34,6 +35,8 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    # Every sequence begins with END: without a first token of its own a model without positions has nothing to count from.
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, END_ID)])
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=[END],
@@ -46,9 +49,17 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> np.ndarray:
     """[tokens] uint16: the books one after the other, each ended by END."""
-    end = tokenizer.token_to_id(END)
     # A book is encoded whole: cut at a paragraph, the pre-tokenizer would see other runs of white space.
-    return np.concatenate([np.array(tokenizer.encode(text).ids + [end], dtype=np.uint16) for text in texts])
+    books = (tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
+    return np.concatenate([np.array(ids + [END_ID], dtype=np.uint16) for ids in books])
+
+
+def side_by_side(ids: np.ndarray, context: int) -> np.ndarray:
+    """[windows, context]: END and the next context - 1 tokens, over and over; what is left over at the end is dropped. The windows that
+    `ropescope audit` takes."""
+    text = context - 1
+    windows = ids[: len(ids) // text * text].reshape(-1, text)
+    return np.concatenate((np.full((len(windows), 1), END_ID, windows.dtype), windows), axis=1)
 
 
 def prepare(folder: Path, work: Path, manifest: Path = MANIFEST, other_text: bool = False) -> None:

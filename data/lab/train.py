@@ -45,11 +45,11 @@ class Recipe:
 
 
 def order(tokens: int, context: int, seed: int) -> np.ndarray:
-    """Starts of the windows of context + 1 tokens (the last one is only a target) in training order; the windows lie side by
-    side from an offset that depends on the seed."""
+    """Starts of the windows of `context` tokens in training order: END and all but the last are read, all are predicted. The windows
+    lie side by side from an offset that depends on the seed."""
     draw = np.random.default_rng(seed)
     offset = int(draw.integers(context))
-    starts = np.arange(offset, tokens - context, context)
+    starts = np.arange(offset, tokens - context + 1, context)
     return draw.permutation(starts)
 
 
@@ -74,18 +74,17 @@ def save(path: Path, state: dict) -> None:
 
 
 def mean_loss(model: Decoder, ids: np.ndarray, windows: int | None = None) -> float:
-    """Mean loss in nats over side-by-side windows (all, or `windows` of them spread evenly); every token but the first of a
-    window is predicted once."""
-    context = model.shape.context
-    starts = np.arange(0, len(ids) - context + 1, context)
-    if windows is not None and windows < len(starts):
-        starts = starts[np.linspace(0, len(starts) - 1, windows).astype(int)]
+    """Mean loss in nats over side-by-side windows (all, or `windows` of them spread evenly); every token of the text is predicted
+    once, the END in front of each window is given."""
+    all_windows = corpus.side_by_side(ids, model.shape.context)
+    if windows is not None and windows < len(all_windows):
+        all_windows = all_windows[np.linspace(0, len(all_windows) - 1, windows).astype(int)]
     total = 0.0
     with torch.no_grad():
-        for i in range(0, len(starts), 32):
-            x = torch.from_numpy(np.stack([ids[s : s + context] for s in starts[i : i + 32]]).astype(np.int64))
+        for i in range(0, len(all_windows), 32):
+            x = torch.from_numpy(all_windows[i : i + 32].astype(np.int64))
             total += float(model(x[:, :-1], x[:, 1:])) * len(x)
-    return total / len(starts)
+    return total / len(all_windows)
 
 
 def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shape, save_every: int = 400) -> Path:
@@ -121,7 +120,8 @@ def train(work: Path, encoding: Encoding, seed: int, recipe: Recipe, shape: Shap
         for group in opt.param_groups:
             group["lr"] = rate_at(recipe, step, steps)
         at = [windows[(step * recipe.batch + i) % len(windows)] for i in range(recipe.batch)]
-        x = torch.from_numpy(np.stack([ids[s : s + shape.context + 1] for s in at]).astype(np.int64))
+        text = np.stack([ids[s : s + shape.context] for s in at]).astype(np.int64)
+        x = torch.from_numpy(np.pad(text, ((0, 0), (1, 0)), constant_values=corpus.END_ID))
         with torch.autocast("cpu", torch.bfloat16):
             loss = run(x[:, :-1], x[:, 1:])
         loss.backward()

@@ -104,11 +104,6 @@ class Trigram:
         return -np.log(np.concatenate((second, rest), axis=1)).mean(axis=1)
 
 
-def side_by_side(ids: np.ndarray, context: int) -> np.ndarray:
-    """[windows, context]: the windows that train.mean_loss and `ropescope audit` take."""
-    return ids[: len(ids) // context * context].reshape(-1, context)
-
-
 def scored(model: Trigram, windows: np.ndarray) -> dict:
     return {
         "windows": len(windows),
@@ -123,9 +118,9 @@ def baseline(work: Path, context: int = 256, out: Path = KEPT) -> dict:
     model = Trigram(corpus.load(work, "train"), facts["vocabulary"])
     found = {"method": METHOD, "context": context, "corpus": facts}
     for split in ("valid", "test"):
-        found[split] = scored(model, side_by_side(corpus.load(work, split), context))
+        found[split] = scored(model, corpus.side_by_side(corpus.load(work, split), context))
     text = SAMPLE.read_bytes()
-    windows = side_by_side(np.array(corpus.tokenizer(work).encode(text.decode("utf-8")).ids), context)
+    windows = corpus.side_by_side(np.array(corpus.tokenizer(work).encode(text.decode("utf-8"), add_special_tokens=False).ids), context)
     found["sample"] = {
         "file": str(SAMPLE.relative_to(ROOT)),
         "sha256": hashlib.sha256(text).hexdigest(),
