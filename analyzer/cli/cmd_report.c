@@ -37,19 +37,30 @@ static int columns(void) {
     return n >= 60 && n <= 400 ? (int)n : 80;
 }
 
-/* NAME=RUN.h5, or RUN.h5 alone. An argument that is a file as it stands is that file, whatever signs are in it. */
+/* The sign of NAME=RUN.h5: the first one behind which there is a file, since names may have signs of their own; the
+ * first of all when there is none. NULL for RUN.h5 alone: an argument that is a file as it stands is that file. */
+static const char *name_ends(const char *argument) {
+    const char *first = strchr(argument, '=');
+    if (!first || first == argument || rs_path_exists(argument)) {
+        return NULL;
+    }
+    for (const char *sign = first; sign; sign = strchr(sign + 1, '=')) {
+        if (rs_path_exists(sign + 1)) {
+            return sign;
+        }
+    }
+    return first;
+}
+
 static rs_status label_runs(const rs_strings *arguments, rs_arena *arena, rs_labelled_run *out, rs_error *err) {
     for (size_t i = 0; i < arguments->count; i++) {
-        const char *argument = arguments->item[i], *sign = strchr(argument, '=');
-        out[i] = (rs_labelled_run){NULL, argument};
-        if (!sign || sign == argument || rs_path_exists(argument)) {
-            continue;
-        }
-        rs_status st = rs_arena_printf(arena, &out[i].label, err, "%.*s", (int)(sign - argument), argument);
+        const char *argument = arguments->item[i], *sign = name_ends(argument);
+        out[i] = (rs_labelled_run){NULL, sign ? sign + 1 : argument};
+        rs_status st =
+            sign ? rs_arena_printf(arena, &out[i].label, err, "%.*s", (int)(sign - argument), argument) : RS_OK;
         if (st != RS_OK) {
             return st;
         }
-        out[i].path = sign + 1;
     }
     return RS_OK;
 }

@@ -108,7 +108,7 @@ is of no other use. Made by `data/lab` of ropescope.
 | code | commit {commit} |
 | weights | bfloat16 on disk |
 
-Loss in nats per token, mean over side-by-side windows of {context} tokens (the first token of a window is not predicted), of these
+Loss in nats per token, mean over side-by-side windows of <|endoftext|> and {context} - 1 tokens of text, of these
 weights run in float32:
 
 | | this model | trigram |
@@ -117,6 +117,8 @@ weights run in float32:
 
 The trigram model is an interpolated modified Kneser-Ney model of the same train split, scored on the same tokens; it sees no
 further back than the beginning of the window, as the model does. `log.csv` has the loss by step.
+
+Every sequence begins with `{end}`; the tokenizer puts it there.
 
 Limits: one run of one seed; {context} tokens of context; English prose of before 1930 with the views of its time. No end of a text is
 ever predicted well: `{end}` was seen {books} times. Needs transformers 5 or later, which reads `rope_parameters`.

@@ -77,6 +77,7 @@ class Trigram:
     def __init__(self, ids: np.ndarray, vocabulary: int):
         v = self.vocabulary = vocabulary
         ids = ids.astype(np.int64)
+        self.counts = np.bincount(ids, minlength=v)
         three, counts = np.unique(pack(ids[:-2], ids[1:-1], ids[2:], vocabulary=v), return_counts=True)
         two, pairs = np.unique(pack(ids[:-1], ids[1:], vocabulary=v), return_counts=True)
         self.three = Order(three, counts, v)
@@ -88,7 +89,7 @@ class Trigram:
         return self.one.probability(np.zeros_like(token), token, np.full(len(token), 1 / self.vocabulary))
 
     def after_one(self, before: np.ndarray, token: np.ndarray) -> np.ndarray:
-        """[n] P(token | before), at the second token of a window"""
+        """[n] P(token | before), at the second token of a text"""
         return self.two_alone.probability(before, token, self.lowest(token))
 
     def after_two(self, first: np.ndarray, second: np.ndarray, token: np.ndarray) -> np.ndarray:
@@ -96,12 +97,17 @@ class Trigram:
         middle = self.two.probability(second, token, self.lowest(token))
         return self.three.probability(pack(first, second, vocabulary=self.vocabulary), token, middle)
 
+    def alone(self, token: np.ndarray) -> np.ndarray:
+        """[n] P(token) without any history: its share of the train tokens, one added to each count."""
+        return (self.counts[token] + 1) / (self.counts.sum() + self.vocabulary)
+
     def losses(self, windows: np.ndarray) -> np.ndarray:
-        """windows [n, context] -> [n] mean loss in nats of all tokens but the first, history from the window alone."""
+        """windows [n, context], END first -> [n] mean loss in nats of all tokens of the text. END is no history: where a window begins
+        is chance."""
         w = windows.astype(np.int64)
-        second = self.after_one(w[:, 0], w[:, 1])[:, None]
-        rest = self.after_two(w[:, :-2].ravel(), w[:, 1:-1].ravel(), w[:, 2:].ravel()).reshape(len(w), -1)
-        return -np.log(np.concatenate((second, rest), axis=1)).mean(axis=1)
+        first, second = self.alone(w[:, 1])[:, None], self.after_one(w[:, 1], w[:, 2])[:, None]
+        rest = self.after_two(w[:, 1:-2].ravel(), w[:, 2:-1].ravel(), w[:, 3:].ravel()).reshape(len(w), -1)
+        return -np.log(np.concatenate((first, second, rest), axis=1)).mean(axis=1)
 
 
 def scored(model: Trigram, windows: np.ndarray) -> dict:

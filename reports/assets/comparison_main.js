@@ -51,7 +51,7 @@ function differencePicture(figure) {
   const far = series.flatMap(s => s.points.filter(p => p.x >= 8 || buckets.length < 6).flatMap(p => [p.lo, p.hi, p.y])).filter(Number.isFinite), last = buckets[buckets.length - 1][1];
   plot(figure, {
     x: { type: 'log', domain: [1, last], label: 'position in the sequence', ticks: positionTicks(last) },
-    y: { type: 'linear', domain: d3.scaleLinear().domain(d3.extent([0, ...far])).nice(6).domain(), label: `nats more than ${first.label}`, clamp: true },
+    y: { type: 'linear', domain: d3.scaleLinear().domain(d3.extent([0, ...far])).nice(6).domain(), label: 'nats more than the first', clamp: true },
     series, rules: [{ y: 0, name: first.label }], height: 320, label: 'Loss difference by position',
     reading: { xs: buckets.map(bucketMiddle), hint: HINT, say: k => `${positions(buckets[k])}: ` + series.map(s => `${s.name} ${num(s.points[k].y)} ± ${num(s.points[k].hi - s.points[k].y)}`).join(', ') },
     numbers: () => ({ columns: ['from position', 'to position', ...series.flatMap(s => [s.name, '95% half width'])], rows: buckets.map((b, k) => [b[0], b[1], ...series.flatMap(s => [s.points[k].y, s.points[k].hi - s.points[k].y])]) }),

@@ -221,8 +221,8 @@ class Lab(unittest.TestCase):
 
     def test_every_encoding_is_what_ropescope_makes_of_it(self):
         work, text = self.fresh("encodings"), self.folder / "test.txt"
-        ids = np.array(corpus.tokenizer(work).encode(text.read_text()).ids)
-        windows = trigram.side_by_side(ids, CONTEXT)
+        ids = np.array(corpus.tokenizer(work).encode(text.read_text(), add_special_tokens=False).ids)
+        windows = corpus.side_by_side(ids, CONTEXT)
         for name, encoding in positions.ENCODINGS.items():
             with self.subTest(encoding=name):
                 run, out = self.lively(work, name), self.folder / "models" / name
@@ -302,8 +302,8 @@ class Lab(unittest.TestCase):
         report = subprocess.run([PROGRAM, "report", out, "--format", "json"], check=True, capture_output=True, text=True)
         found = json.loads(report.stdout)
         self.assertEqual((found["model_name"], found["context"]), ("partial-rope-0.25", CONTEXT))
-        ids = corpus.tokenizer(run.parent).encode(trigram.SAMPLE.read_text()).ids
-        self.assertEqual(found["sequences"], len(ids) // CONTEXT)
+        ids = corpus.tokenizer(run.parent).encode(trigram.SAMPLE.read_text(), add_special_tokens=False).ids
+        self.assertEqual(found["sequences"], len(ids) // (CONTEXT - 1))
         self.assertFalse(found["model_path"].startswith("/"))
 
     def test_the_entry_runs_what_it_is_told_to(self):
@@ -336,6 +336,7 @@ class Trigram(unittest.TestCase):
                     self.assertAlmostEqual(p.sum(), 1.0, places=12)
                     self.assertGreater(p.min(), 0)
                 self.assertAlmostEqual(model.after_one(np.full(size, a), tokens).sum(), 1.0, places=12)
+            self.assertAlmostEqual(model.alone(tokens).sum(), 1.0, places=12)
 
     def interpolate(self, grams, history, token, lower):
         """grams: {gram: count}, all of one length."""
@@ -374,7 +375,9 @@ class Trigram(unittest.TestCase):
             for t in range(1, len(w)):
                 lower = self.interpolate(one, (), w[t], 1 / self.V)
                 if t == 1:
-                    p = self.interpolate(two, (w[0],), w[1], lower)
+                    p = (ids.count(w[1]) + 1) / (len(ids) + self.V)
+                elif t == 2:
+                    p = self.interpolate(two, (w[1],), w[2], lower)
                 else:
                     p = self.interpolate(three, (w[t - 2], w[t - 1]), w[t], self.interpolate(middle, (w[t - 1],), w[t], lower))
                 losses.append(-np.log(p))
