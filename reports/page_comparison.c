@@ -124,7 +124,8 @@ void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
     const rs_array *contexts = rs_view_array(c->variants[0].view, "axis/cache_context");
     char s[RS_SHOW_BYTES];
     begin_table(out, "RoPE cache by context", "short");
-    head_cell(out, "positions", true);
+    head_cell(out, "positions held", true);
+    head_cell(out, "components", false);
     for (int64_t i = 0; i < contexts->dims[0]; i++)
         head_cell(out, rs_show_count(s, (long long)contexts->data[i]), false);
     head_cell(out, "of the first", false);
@@ -133,7 +134,8 @@ void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
         const rs_report_view *w = c->variants[v].view;
         rs_text_append(out, "<tr><th scope=\"row\" class=\"t\">");
         write_escaped(out, c->variants[v].label);
-        rs_text_append(out, "</th>");
+        rs_text_printf(out, "</th><td>%d of %d</td>", 2 * w->ropes[w->main_rope].rotated,
+                       2 * w->ropes[w->main_rope].pairs);
         for (int64_t i = 0; i < contexts->dims[0]; i++) cell(out, rs_format_bytes(s, (uint64_t)cache_bytes(w, i)));
         cell(out, rs_show_percent(s, cache_bytes(w, 0) / cache_bytes(c->variants[0].view, 0)));
         rs_text_append(out, "</tr>\n");

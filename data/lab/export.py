@@ -111,11 +111,11 @@ is of no other use. Made by `data/lab` of ropescope.
 Loss in nats per token, mean over side-by-side windows of <|endoftext|> and {context} - 1 tokens of text, of these
 weights run in float32:
 
-| | this model | trigram |
-|---|---|---|
+| | this model | trigram | bigram |
+|---|---|---|---|
 {losses}
 
-The trigram model is an interpolated modified Kneser-Ney model of the same train split, scored on the same tokens; it sees no
+Trigram and bigram are interpolated modified Kneser-Ney models of the whole train split, scored on the same tokens; they see no
 further back than the beginning of the window, as the model does. `log.csv` has the loss by step.
 
 Every sequence begins with `{end}`; the tokenizer puts it there.
@@ -131,7 +131,7 @@ def loss_rows(facts: dict, losses: dict) -> str:
     baseline = trigram.known(facts["corpus"])
     rows = []
     for split in ("valid", "test"):
-        other = f"{baseline[split]['loss']:.4f}" if baseline else "not computed for this corpus"
+        other = f"{baseline[split]['loss']:.4f} | {baseline[split]['bigram_loss']:.4f}" if baseline else "not computed for this corpus |"
         rows.append(f"| {split}, {facts['corpus'][split]['tokens']:,} tokens | {losses[split]:.4f} | {other} |")
     return "\n".join(rows)
 

@@ -101,13 +101,17 @@ class Trigram:
         """[n] P(token) without any history: its share of the train tokens, one added to each count."""
         return (self.counts[token] + 1) / (self.counts.sum() + self.vocabulary)
 
-    def losses(self, windows: np.ndarray) -> np.ndarray:
-        """windows [n, context], END first -> [n] mean loss in nats of all tokens of the text. END is no history: where a window begins
-        is chance."""
+    def losses(self, windows: np.ndarray, order: int = 3) -> np.ndarray:
+        """windows [n, context], END first -> [n] mean loss in nats of all tokens of the text, from at most order - 1 tokens of history
+        (order 2 or 3). END is no history: where a window begins is chance."""
         w = windows.astype(np.int64)
-        first, second = self.alone(w[:, 1])[:, None], self.after_one(w[:, 1], w[:, 2])[:, None]
-        rest = self.after_two(w[:, 1:-2].ravel(), w[:, 2:-1].ravel(), w[:, 3:].ravel()).reshape(len(w), -1)
-        return -np.log(np.concatenate((first, second, rest), axis=1)).mean(axis=1)
+        parts = [self.alone(w[:, 1])[:, None]]
+        if order == 3:
+            parts.append(self.after_one(w[:, 1], w[:, 2])[:, None])
+            parts.append(self.after_two(w[:, 1:-2].ravel(), w[:, 2:-1].ravel(), w[:, 3:].ravel()).reshape(len(w), -1))
+        else:
+            parts.append(self.after_one(w[:, 1:-1].ravel(), w[:, 2:].ravel()).reshape(len(w), -1))
+        return -np.log(np.concatenate(parts, axis=1)).mean(axis=1)
 
 
 def scored(model: Trigram, windows: np.ndarray) -> dict:
@@ -115,6 +119,7 @@ def scored(model: Trigram, windows: np.ndarray) -> dict:
         "windows": len(windows),
         "tokens": int(windows.shape[0] * (windows.shape[1] - 1)),
         "loss": round(float(model.losses(windows).mean()), 6),
+        "bigram_loss": round(float(model.losses(windows, order=2).mean()), 6),
     }
 
 
@@ -134,9 +139,10 @@ def baseline(work: Path, context: int = 256, out: Path = KEPT) -> dict:
         "ids_sha256": hashlib.sha256(windows.astype("<i4").tobytes()).hexdigest(),
         **scored(model, windows),
         "window_losses": [round(float(x), 6) for x in model.losses(windows)],
+        "window_bigram_losses": [round(float(x), 6) for x in model.losses(windows, order=2)],
     }
     for name in ("valid", "test", "sample"):
-        print(f"trigram: {name} {found[name]['loss']:.4f} nats over {found[name]['tokens']:,} tokens")
+        print(f"trigram: {name} {found[name]['loss']:.4f} nats over {found[name]['tokens']:,} tokens (bigram: {found[name]['bigram_loss']:.4f})")
     out.write_text(json.dumps(found, indent=1) + "\n")
     return found
 

@@ -369,20 +369,21 @@ class Trigram(unittest.TestCase):
         draw = np.random.default_rng(6)
         windows = draw.integers(0, self.V, (4, 30))
         windows[0] = self.ids[:30]
-        wanted = []
-        for w in windows.tolist():
-            losses = []
-            for t in range(1, len(w)):
-                lower = self.interpolate(one, (), w[t], 1 / self.V)
-                if t == 1:
-                    p = (ids.count(w[1]) + 1) / (len(ids) + self.V)
-                elif t == 2:
-                    p = self.interpolate(two, (w[1],), w[2], lower)
-                else:
-                    p = self.interpolate(three, (w[t - 2], w[t - 1]), w[t], self.interpolate(middle, (w[t - 1],), w[t], lower))
-                losses.append(-np.log(p))
-            wanted.append(np.mean(losses))
-        np.testing.assert_allclose(self.model.losses(windows), wanted, rtol=1e-12)
+        for order in (2, 3):
+            wanted = []
+            for w in windows.tolist():
+                losses = []
+                for t in range(1, len(w)):
+                    lower = self.interpolate(one, (), w[t], 1 / self.V)
+                    if t == 1:
+                        p = (ids.count(w[1]) + 1) / (len(ids) + self.V)
+                    elif t == 2 or order == 2:
+                        p = self.interpolate(two, (w[t - 1],), w[t], lower)
+                    else:
+                        p = self.interpolate(three, (w[t - 2], w[t - 1]), w[t], self.interpolate(middle, (w[t - 1],), w[t], lower))
+                    losses.append(-np.log(p))
+                wanted.append(np.mean(losses))
+            np.testing.assert_allclose(self.model.losses(windows, order), wanted, rtol=1e-12)
 
     def test_the_kept_figures_are_about_the_sample_text(self):
         kept = json.loads(trigram.KEPT.read_text())
