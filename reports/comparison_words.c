@@ -194,6 +194,40 @@ static rs_status say_norms(rs_comparison *c, rs_error *err) {
                     "fig-norms", list, 3, err);
 }
 
+static int largest(const double *x, int n) {
+    int at = 0;
+    for (int p = 1; p < n; p++)
+        if (x[p] > x[at]) at = p;
+    return at;
+}
+
+/* Where the key norm peaks: the pair, and in how many runs it is that one. Nothing to say of variants without
+ * frequencies. */
+static rs_status say_peaks(rs_comparison *c, rs_error *err) {
+    rs_text t = {0};
+    for (int v = 0; v < c->n_variants; v++) {
+        const rs_variant *x = &c->variants[v];
+        const rs_view_rope *r = &x->view->ropes[x->view->main_rope];
+        char wave[RS_SHOW_BYTES], times[RS_SHOW_BYTES];
+        if (x->k_share == NULL || r->rotated == 0 || x->n_compared == 0) continue;
+        int pair = largest(x->k_share, x->pairs), agree = 0;
+        for (int i = 0; i < x->n_compared; i++) {
+            const rs_report_view *w = c->runs[x->runs[i]].view;
+            const rs_array *a = rs_view_array(w, "by_frequency/k_share");
+            agree += largest(a->data + (int64_t)w->main_rope * a->dims[1] * a->dims[2], x->pairs) == pair;
+        }
+        rs_text_printf(&t, "%s%s at pair %d", t.bytes > 0 ? "; " : "The key norm peaks in ", x->label, pair);
+        if (isnan(r->wavelength[pair])) rs_text_append(&t, ", which is not rotated");
+        else
+            rs_text_printf(&t, ", wavelength %s tokens, %s times the context",
+                           rs_show_number(wave, r->wavelength[pair]),
+                           rs_show_number(times, r->wavelength[pair] / (double)x->view->context));
+        rs_text_printf(&t, " (in %d of %d run%s)", agree, x->n_compared, x->n_compared == 1 ? "" : "s");
+    }
+    if (t.bytes > 0) rs_text_append(&t, ".");
+    return say(c, "peaks", "fig-norms", &t, err);
+}
+
 static rs_status say_kinds(rs_comparison *c, rs_error *err) {
     static const char *const list[][2] = {{"kind_previous", "previous token"},
                                           {"kind_diagonal", "diagonal"},
@@ -318,6 +352,7 @@ rs_status rs_comparison_say(rs_comparison *c, rs_error *err) {
     RS_TRY(say_kinds(c, err));
     RS_TRY(say_group(c, "heads", "Heads", "fig-scores", err));
     RS_TRY(say_norms(c, err));
+    RS_TRY(say_peaks(c, err));
     RS_TRY(say_group(c, "norm", "Norm by frequency", "fig-norms", err));
     RS_TRY(say_norm_control(c, err));
     RS_TRY(say_group(c, "position", "Position and content", "", err));

@@ -108,7 +108,7 @@ is of no other use. Made by `data/lab` of ropescope.
 | code | commit {commit} |
 | weights | bfloat16 on disk |
 
-Loss in nats per token, mean over side-by-side windows of <|endoftext|> and {context} - 1 tokens of text, of these
+Loss in nats per token, mean over side-by-side windows of `{end}` and {text} tokens of text, of these
 weights run in float32:
 
 | | this model | trigram | bigram |
@@ -156,6 +156,7 @@ def card(model: Decoder, facts: dict, losses: dict, commit: str) -> str:
         losses=loss_rows(facts, losses),
         end=corpus.END,
         **model.shape.as_dict(),
+        text=model.shape.context - 1,
         batch=recipe.batch,
         recipe=recipe.words(),
         initial=INITIAL,
@@ -166,12 +167,10 @@ def write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def fill(folder: Path, run: Path, commit: str) -> None:
+def put_model(folder: Path, run: Path) -> None:
     model, facts = train.load(run)
-    losses = evaluate.evaluate(run)
     encoding = ENCODINGS[facts["encoding"]]
-    tokenizer = corpus.tokenizer(run.parent)
-    write_json(folder / "config.json", config(encoding, model.shape, tokenizer.token_to_id(corpus.END)))
+    write_json(folder / "config.json", config(encoding, model.shape, corpus.END_ID))
     # bytes, since save_file gives its file to nobody but the owner
     (folder / "model.safetensors").write_bytes(save(tensors(model, encoding.family), metadata={"format": "pt"}))
     shutil.copyfile(run.parent / "tokenizer.json", folder / "tokenizer.json")
@@ -180,12 +179,17 @@ def fill(folder: Path, run: Path, commit: str) -> None:
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.shape.context, "clean_up_tokenization_spaces": False} | special,
     )
+
+
+def put_card(folder: Path, run: Path, commit: str) -> None:
+    model, facts = train.load(run)
     train.write_log(folder / "log.csv", facts["log"])
-    (folder / "README.md").write_text(card(model, facts, losses, commit))
+    (folder / "README.md").write_text(card(model, facts, evaluate.evaluate(run), commit))
 
 
-def export(run: Path, out: Path, commit: str | None = None, force: bool = False) -> None:
-    """The directory appears whole or not at all; one that is there is replaced only with force."""
+def export(run: Path, out: Path, commit: str | None = None, force: bool = False, with_card: bool = True) -> None:
+    """The directory appears whole or not at all; one that is there is replaced only with force. with_card: also the model card, for
+    which the losses on valid and test are computed, and the log."""
     if out.exists() and not force:
         raise SystemExit(f"{out}: exists; --force replaces it")
     out = out.absolute()
@@ -193,7 +197,9 @@ def export(run: Path, out: Path, commit: str | None = None, force: bool = False)
     part, old = out.with_name(f"{out.name}.tmp.{os.getpid()}"), out.with_name(f"{out.name}.tmp.old.{os.getpid()}")
     part.mkdir()
     try:
-        fill(part, run, commit or code_commit())
+        put_model(part, run)
+        if with_card:
+            put_card(part, run, commit or code_commit())
         if out.exists():
             out.rename(old)
         part.rename(out)

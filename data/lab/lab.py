@@ -37,10 +37,10 @@ def arguments() -> argparse.Namespace:
     run.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what train made, as build/lab/full-seed1")
     commands.add_parser("evaluate", parents=[run], help="mean loss on all of valid and test")
     out = argparse.ArgumentParser(add_help=False)
-    out.add_argument("--commit", help="commit of the code that the model was trained with (default: the last one that touched data/lab)")
     out.add_argument("--force", action="store_true", help="replace what is there")
     c = commands.add_parser("export", parents=[run, out], help="write a Hugging Face directory")
     c.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    c.add_argument("--commit", help="commit of the code that the model was trained with (default: the last one that touched data/lab)")
     c = commands.add_parser("statistics", parents=[run, out], help="audit the model on the sample text; keeps the run file, not the weights")
     c.add_argument("-o", "--output", type=Path, required=True, metavar="RUN.h5")
     c.add_argument("--program", type=Path, default=statistics_file.PROGRAM, help="default: build/ropescope")
@@ -61,7 +61,7 @@ def main() -> None:
     elif a.command == "export":
         export.export(a.run, a.output, a.commit, a.force)
     elif a.command == "statistics":
-        statistics_file.write(a.run, a.output, a.program, a.commit, a.force)
+        statistics_file.write(a.run, a.output, a.program, a.force)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ def audit(program: Path, model: Path, out: Path, context: int, more: list[str]) 
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def write(run: Path, out: Path, program: Path = PROGRAM, commit: str | None = None, force: bool = False, models: Path = MODELS) -> None:
+def write(run: Path, out: Path, program: Path = PROGRAM, force: bool = False, models: Path = MODELS) -> None:
     """The model's folder has the published name, so that repeats of one encoding have one name in a comparison; it stays in
     `models`, where the next audit of this run replaces it."""
     model, facts = train.load(run)
     folder = models / f"seed{facts['seed']}" / ENCODINGS[facts["encoding"]].published
-    export.export(run, folder, commit, force=True)
+    export.export(run, folder, force=True, with_card=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Nobody merges these: without the raw sums a file takes a tenth.
     more = ["--no-state", "--catalog", os.path.relpath(folder.parent / "ropescope.sqlite", ROOT)]

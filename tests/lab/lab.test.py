@@ -298,7 +298,7 @@ class Lab(unittest.TestCase):
 
     def test_statistics_are_an_audit_of_the_exported_model(self):
         run, out = self.train(self.fresh("statistics"), "partial-0.25", steps=1), self.folder / "statistics.h5"
-        statistics_file.write(run, out, pathlib.Path(PROGRAM), "0000000", models=self.folder / "scratch")
+        statistics_file.write(run, out, pathlib.Path(PROGRAM), models=self.folder / "scratch")
         report = subprocess.run([PROGRAM, "report", out, "--format", "json"], check=True, capture_output=True, text=True)
         found = json.loads(report.stdout)
         self.assertEqual((found["model_name"], found["context"]), ("partial-rope-0.25", CONTEXT))
