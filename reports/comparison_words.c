@@ -16,17 +16,23 @@ const char *const rs_verdict_names[RS_VERDICTS] = {
     [RS_VERDICT_UNKNOWN] = "unknown",
 };
 
+/* Small numbers, as differences are, get one more digit. */
 char *rs_show_quantity(char out[32], rs_number_form form, double x) {
+    double a = fabs(x), percent = 100.0 * a;
     if (isnan(x)) return strcpy(out, "-");
     switch (form) {
     case RS_FORM_NATS: snprintf(out, 32, "%.3f", x); break;
-    case RS_FORM_PERCENT: snprintf(out, 32, fabs(x) < 0.0995 && fabs(x) > 0.0 ? "%.1f%%" : "%.0f%%", 100.0 * x); break;
-    case RS_FORM_TIMES: snprintf(out, 32, "%.2f", x); break;
+    case RS_FORM_PERCENT:
+        snprintf(out, 32, percent >= 9.95 || a <= 0.0 ? "%.0f%%" : percent >= 0.995 ? "%.1f%%" : "%.2f%%", 100.0 * x);
+        break;
+    case RS_FORM_TIMES:
     case RS_FORM_NUMBER:
     case RS_FORM_FORMS:
-        if (fabs(x) < 10.0) snprintf(out, 32, "%.2f", x);
+        if (a < 10.0) snprintf(out, 32, a < 0.0995 ? "%.3f" : "%.2f", x);
         else rs_show_number(out, x);
     }
+    /* "-0.000" is nothing. */
+    if (out[0] == '-' && strspn(out + 1, "0.%") == strlen(out + 1)) memmove(out, out + 1, strlen(out));
     return out;
 }
 

@@ -48,6 +48,12 @@ void rs_page_comparison_title(rs_text *out, const rs_comparison *c) {
     }
 }
 
+static const char *fact_of_first(const rs_comparison *c, const char *key) {
+    for (int i = 0; i < c->n_facts; i++)
+        if (strcmp(c->facts[i].key, key) == 0) return c->facts[i].values[0];
+    return "-";
+}
+
 void rs_page_comparison_lede(rs_text *out, const rs_comparison *c) {
     const rs_report_view *v = c->runs[0].view;
     char tokens[RS_SHOW_BYTES], sequences[RS_SHOW_BYTES], context[RS_SHOW_BYTES];
@@ -57,9 +63,13 @@ void rs_page_comparison_lede(rs_text *out, const rs_comparison *c) {
                    rs_show_count(tokens, v->tokens));
     rs_text_append(out, "<p class=\"facts\">");
     rs_write_html_text(out, line.data != NULL ? line.data : "");
-    rs_text_append(out, " Differences are from <strong>");
+    rs_text_append(out, " Text: ");
+    write_escaped(out, fact_of_first(c, "text"));
+    rs_text_append(out, ". Differences are from <strong>");
     write_escaped(out, c->variants[0].label);
-    rs_text_append(out, "</strong>.</p>\n");
+    rs_text_append(out, "</strong>. Measured by ");
+    write_escaped(out, fact_of_first(c, "tool"));
+    rs_text_append(out, ".</p>\n");
     rs_text_deinit(&line);
 }
 
@@ -75,12 +85,59 @@ static const struct {
     {"not-compared", "not compared"},
 };
 
+/* Findings that list every variant or quantity grow with their number: beyond a few lines they are folded under a
+ * title, so that the pictures stay near the top. group: its quantities are counted in the title. */
+enum { FOLD_FROM = 320 }; /* bytes */
+static const struct {
+    const char *key, *title, *group;
+} folded[] = {
+    {"kinds", "Share of the heads by kind, variant by variant", NULL},
+    {"heads", "Heads", "heads"},
+    {"norms", "Key norm on fast and slow pairs, variant by variant", NULL},
+    {"peaks", "Where the key norm peaks, variant by variant", NULL},
+    {"norm", "Norm by frequency", "norm"},
+    {"position", "Position and content", "position"},
+};
+
+static bool has_verdict(const rs_comparison *c, const rs_compared_quantity *x, rs_verdict verdict) {
+    for (int v = 0; v < c->n_variants; v++)
+        if (x->values[v].verdict == verdict) return true;
+    return false;
+}
+
+static void write_fold_title(rs_text *out, const rs_comparison *c, const char *title, const char *group) {
+    int differ = 0, tested = 0;
+    for (int i = 0; group != NULL && i < c->n_quantities; i++) {
+        const rs_compared_quantity *x = &c->quantities[i];
+        bool differs = has_verdict(c, x, RS_VERDICT_DIFFERS);
+        if (strcmp(x->quantity->group, group) != 0) continue;
+        differ += differs;
+        tested += differs || has_verdict(c, x, RS_VERDICT_WITHIN);
+    }
+    rs_text_append(out, title);
+    if (group != NULL)
+        rs_text_printf(out, ": in %d of %d quantities some variant differs by more than seeds do", differ, tested);
+}
+
+static void write_finding(rs_text *out, const rs_comparison *c, const rs_view_finding *f) {
+    for (size_t k = 0; k < sizeof folded / sizeof *folded; k++) {
+        if (strcmp(folded[k].key, f->key) != 0 || strlen(f->text) < FOLD_FROM) continue;
+        rs_text_append(out, "<details><summary>");
+        write_fold_title(out, c, folded[k].title, folded[k].group);
+        rs_text_append(out, "</summary>");
+        rs_write_html_text(out, f->text);
+        rs_text_append(out, "</details>");
+        return;
+    }
+    rs_write_html_text(out, f->text);
+}
+
 void rs_page_comparison_findings(rs_text *out, const rs_comparison *c) {
     rs_text_append(out, "<ul class=\"findings\">\n");
     for (int i = 0; i < c->n_findings; i++) {
         const rs_view_finding *f = &c->findings[i];
         rs_text_append(out, "<li>");
-        rs_write_html_text(out, f->text);
+        write_finding(out, c, f);
         for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
             if (strcmp(figures[k].figure, f->figure) == 0)
                 rs_text_printf(out, " <a href=\"#%s\">See: %s</a>", f->figure, figures[k].name);
@@ -92,7 +149,7 @@ void rs_page_comparison_findings(rs_text *out, const rs_comparison *c) {
 /* --- tables --- */
 
 void rs_page_comparison_facts(rs_text *out, const rs_comparison *c) {
-    begin_table(out, "What is equal and what is not", "short facts");
+    begin_table(out, "What is equal and what is not", "short equality wide");
     head_cell(out, "", true);
     head_cell(out, "", true);
     head_of_variants(out, c, true);
@@ -123,7 +180,7 @@ static double cache_bytes(const rs_report_view *v, int64_t i) {
 void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
     const rs_array *contexts = rs_view_array(c->variants[0].view, "axis/cache_context");
     char s[RS_SHOW_BYTES];
-    begin_table(out, "RoPE cache by context", "short");
+    begin_table(out, "RoPE cache by context", "short wide");
     head_cell(out, "positions held", true);
     head_cell(out, "components", false);
     for (int64_t i = 0; i < contexts->dims[0]; i++)
@@ -137,7 +194,8 @@ void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
         rs_text_printf(out, "</th><td>%d of %d</td>", 2 * w->ropes[w->main_rope].rotated,
                        2 * w->ropes[w->main_rope].pairs);
         for (int64_t i = 0; i < contexts->dims[0]; i++) cell(out, rs_format_bytes(s, (uint64_t)cache_bytes(w, i)));
-        cell(out, rs_show_percent(s, cache_bytes(w, 0) / cache_bytes(c->variants[0].view, 0)));
+        double of_first = cache_bytes(w, 0) / cache_bytes(c->variants[0].view, 0);
+        cell(out, isfinite(of_first) ? rs_show_percent(s, of_first) : "–"); /* the first may keep none */
         rs_text_append(out, "</tr>\n");
     }
     end_table(out);
@@ -167,6 +225,8 @@ static void write_estimate(rs_text *out, const rs_compared_quantity *x, int v) {
         rs_text_printf(out, "<br><small>%s%s", e->difference > 0.0 ? "+" : "",
                        rs_show_quantity(a, form, e->difference));
         if (!isnan(e->half_width)) rs_text_printf(out, " ± %s", rs_show_quantity(b, form, e->half_width));
+        else if (!isnan(e->text_half_width))
+            rs_text_printf(out, " ± %s over the text", rs_show_quantity(b, form, e->text_half_width));
         rs_text_printf(out, e->verdict == RS_VERDICT_DIFFERS ? ", <strong>%s</strong></small>" : ", %s</small>",
                        words[e->verdict]);
     }
@@ -176,8 +236,8 @@ static void write_estimate(rs_text *out, const rs_compared_quantity *x, int v) {
 void rs_page_comparison_quantities(rs_text *out, const rs_comparison *c) {
     static const char *const groups[][2] = {
         {"loss", "Loss"}, {"heads", "Heads"}, {"norm", "Norm by frequency"}, {"position", "Position and content"}};
-    begin_table(out, "Everything measured", "short quantities");
-    head_cell(out, "mean over runs (range); difference ± 95% interval", true);
+    begin_table(out, "Everything measured", "short quantities wide");
+    head_cell(out, "quantity", true);
     head_of_variants(out, c, false);
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
         bool begun = false;
@@ -295,7 +355,7 @@ static void write_statistics(rs_text *out, const rs_comparison *c) {
 }
 
 static void write_runs(rs_text *out, const rs_comparison *c) {
-    begin_table(out, "Run files", "short");
+    begin_table(out, "Run files", "short files wide");
     head_cell(out, "name", true);
     head_cell(out, "run file", true);
     head_cell(out, "loss, nats", false);
@@ -318,11 +378,38 @@ static void write_runs(rs_text *out, const rs_comparison *c) {
     end_table(out);
 }
 
+/* The rows of one run. */
+static void write_model_files(rs_text *out, const char *label, const rs_json *files) {
+    for (size_t i = 0; i < rs_json_size(files); i++) {
+        const rs_json *f = rs_json_at(files, i);
+        const char *path = rs_json_string(rs_json_get(f, "path"), NULL),
+                   *hash = rs_json_string(rs_json_get(f, "sha256"), NULL);
+        rs_text_append(out, "<tr>");
+        word_cell(out, label);
+        word_cell(out, path != NULL ? path : "?");
+        rs_text_append(out, "<td class=\"w\"><code>");
+        write_escaped(out, hash != NULL ? hash : "unknown");
+        rs_text_append(out, "</code></td></tr>\n");
+    }
+}
+
+static void write_models(rs_text *out, const rs_comparison *c) {
+    rs_text_append(out, "<details><summary>Files of the models and their SHA-256</summary>\n");
+    begin_table(out, "Files of the models", "short files wide");
+    head_cell(out, "name", true);
+    head_cell(out, "file", true);
+    head_cell(out, "SHA-256", true);
+    rs_text_append(out, "</tr></thead><tbody>\n");
+    for (int i = 0; i < c->n_runs; i++)
+        write_model_files(out, c->variants[c->runs[i].variant].label, c->runs[i].view->model_files);
+    end_table(out);
+    rs_text_append(out, "</details>\n");
+}
+
 void rs_page_comparison_made(rs_text *out, const rs_comparison *c) {
     write_statistics(out, c);
     write_definitions(out, c);
     write_runs(out, c);
-    rs_text_append(out,
-                   "<p>Everything about one run, with its files and their hashes: <code>ropescope report RUN.h5 -o "
-                   "run.html</code>.</p>\n");
+    write_models(out, c);
+    rs_text_append(out, "<p>Everything about one run: <code>ropescope report RUN.h5 -o run.html</code>.</p>\n");
 }

@@ -71,24 +71,10 @@ function rowNotes() {
 
 /* --- drawing --- */
 
-function paintCells(canvas, geo, a, scale) {
-  const dpr = window.devicePixelRatio || 1;
-  canvas.width = Math.round(geo.w * dpr);
-  canvas.height = Math.round(geo.h * dpr);
-  canvas.style.width = geo.w + 'px';
-  canvas.style.height = geo.h + 'px';
-  canvas.style.left = geo.left + 'px';
-  canvas.style.top = geo.top + 'px';
-  const c = canvas.getContext('2d'), edge = (i, size) => Math.round(i * size * dpr);
-  for (let l = 0; l < geo.L; l++) {
-    for (let p = 0; p < geo.F; p++) {
-      const x = cell(a, l, p);
-      if (p >= layerOf(l).pairs) continue;
-      c.fillStyle = Number.isNaN(x) ? emptyColour() : ramp(scale.at(x));
-      c.fillRect(edge(p, geo.cw), edge(l, geo.ch), edge(p + 1, geo.cw) - edge(p, geo.cw), edge(l + 1, geo.ch) - edge(l, geo.ch));
-    }
-  }
-}
+const paintCells = (canvas, geo, a, scale) => paintGrid(canvas, geo, (l, p) => {
+  const x = cell(a, l, p);
+  return p >= layerOf(l).pairs ? null : Number.isNaN(x) ? emptyColour() : ramp(scale.at(x));
+});
 
 function drawWavelengths(svg, geo) {
   geo.ropes.forEach((rope, i) => {
@@ -215,32 +201,20 @@ function layerMap(figure) {
   const scroll = make('div', { class: 'scroll' }), holder = make('div', { class: 'map', id: 'map-cells', tabindex: '0', role: 'application', 'aria-label': 'Layer by pair map. Arrow keys move between cells, Enter opens the heads of a cell.' });
   const legend = make('div', { class: 'legend' }), panel = make('div', { class: 'cell-heads', hidden: true });
   const canvas = make('canvas', { 'aria-hidden': 'true' });
-  const state = { q: quantities[0], l: 0, p: 0, on: false, geo: null, overlay: null, tools: null };
+  const state = { q: quantities[0], geo: null, outline: null, tools: null };
   const hint = 'Point at a cell, or focus the map and use the arrow keys. A click or Enter opens the heads of the cell.';
 
-  const say = () => {
-    const { q, l, p } = state;
-    readout.textContent = `layer ${l}, pair ${p}: ${wavelengthWords(l, p)}, ${valueWords(q, l, cell(array('map/' + q.key), l, p))}, ${headsWords(q, l)}`;
-  };
-  const showCursor = () => {
-    const { geo, l, p } = state;
-    state.overlay.selectAll('rect').style('display', state.on ? null : 'none')
-      .attr('x', geo.left + p * geo.cw).attr('y', geo.top + l * geo.ch).attr('width', geo.cw).attr('height', geo.ch);
-    if (state.on) say(); else readout.textContent = hint;
-  };
-  const move = (l, p) => {
-    state.l = Math.max(0, Math.min(run.n_layers - 1, l));
-    state.p = Math.max(0, Math.min(layerOf(state.l).pairs - 1, p));
-    state.on = true;
-    showCursor();
-  };
   const closePanel = () => {
     if (panel.hidden) return false;
     panel.hidden = true;
     holder.focus({ preventScroll: true });
     return true;
   };
-  const open = () => showCellHeads(panel, state.q, state.l, state.p, closePanel);
+  const cursor = gridCursor({
+    holder, canvas, geo: () => state.geo, outline: () => state.outline, columns: l => layerOf(l).pairs, hint, readout,
+    say: (l, p) => `layer ${l}, pair ${p}: ${wavelengthWords(l, p)}, ${valueWords(state.q, l, cell(array('map/' + state.q.key), l, p))}, ${headsWords(state.q, l)}`,
+    open: () => showCellHeads(panel, state.q, cursor.at.l, cursor.at.p, closePanel),
+  });
   closers.push(closePanel);
 
   const draw = width => {
@@ -251,29 +225,13 @@ function layerMap(figure) {
     drawFrame(svg, geo);
     drawWavelengths(marks, geo);
     drawMarks(marks, geo);
-    state.overlay = marks.append('g');
-    for (const [cls, width2] of [['halo', 4], ['line', 2]]) state.overlay.append('rect').attr('class', 'cell-cursor ' + cls).attr('stroke-width', width2);
+    state.outline = cursorOutline(marks.append('g'));
     paintCells(canvas, geo, a, scale);
     holder.replaceChildren(svg.node(), canvas, marks.node());
     drawLegend(legend, state.q, scale);
     title.textContent = state.q.title;
-    showCursor();
+    cursor.show();
   };
-  const cellAt = event => {
-    const box = canvas.getBoundingClientRect();
-    return [Math.floor((event.clientY - box.top) / state.geo.ch), Math.floor((event.clientX - box.left) / state.geo.cw)];
-  };
-  const inside = ([l, p]) => l >= 0 && l < run.n_layers && p >= 0 && p < layerOf(l).pairs;
-  holder.addEventListener('pointermove', e => { const at = cellAt(e); if (inside(at)) move(...at); });
-  holder.addEventListener('click', e => { const at = cellAt(e); if (inside(at)) { move(...at); open(); } });
-  holder.addEventListener('pointerleave', () => { if (document.activeElement !== holder) { state.on = false; showCursor(); } });
-  holder.addEventListener('focus', () => { if (holder.matches(':focus-visible')) move(state.l, state.p); });
-  holder.addEventListener('keydown', e => {
-    if (e.altKey || e.ctrlKey || e.metaKey) return;
-    const { l, p } = state, to = { ArrowUp: [l - 1, p], ArrowDown: [l + 1, p], ArrowLeft: [l, p - 1], ArrowRight: [l, p + 1], Home: [l, 0], End: [l, layerOf(l).pairs - 1] }[e.key];
-    if (to) { e.preventDefault(); move(...(state.on ? to : [l, p])); }
-    if (e.key === 'Enter' && state.on) { e.preventDefault(); open(); }
-  });
 
   scroll.append(holder);
   figure.insertBefore(mapSwitch(quantities, q => { state.q = q; panel.hidden = true; draw(scroll.clientWidth); state.tools.refresh(); }), before);

@@ -61,11 +61,14 @@ function addTools(figure, numbers) {
 
 /* --- legend --- */
 
+/* A series' dash: none, or one of three. */
+const dashClass = s => (s.dashed ? ' dashed' + (s.dashed > 1 ? ' dashed-' + s.dashed : '') : '');
+
 function swatch(s) {
   const svg = d3.create('svg').attr('width', 20).attr('height', 10).attr('aria-hidden', 'true').style('--c', s.colour || 'var(--soft)');
   if (s.kind === 'bar') svg.append('rect').attr('class', 'bar').attr('x', 4).attr('width', 12).attr('height', 10);
   else if (s.kind === 'dots') svg.append('circle').attr('class', s.open ? 'ring' : 'dot').attr('cx', 10).attr('cy', 5).attr('r', 3);
-  else svg.append('line').attr('class', s.rule ? 'rule ' + s.rule : 'series' + (s.dashed ? ' dashed' : '')).attr('x2', 20).attr('y1', 5).attr('y2', 5);
+  else svg.append('line').attr('class', s.rule ? 'rule ' + s.rule : 'series' + dashClass(s)).attr('x2', 20).attr('y1', 5).attr('y2', 5);
   return svg.node();
 }
 
@@ -165,7 +168,7 @@ const drawSeries = {
       g.append('path').attr('class', 'band').datum(s.points)
         .attr('d', d3.area().defined(d => ok(d) && (!s.log || d.hi > 0)).x(d => x(d.x)).y0(d => y(s.log ? Math.max(d.lo, y.domain()[0]) : d.lo)).y1(d => y(d.hi)));
     }
-    g.append('path').attr('class', 'series' + (s.dashed ? ' dashed' : '') + (s.thin ? ' thin' : '')).datum(s.points).attr('d', d3.line().defined(ok).x(d => x(d.x)).y(d => y(d.y)));
+    g.append('path').attr('class', 'series' + dashClass(s) + (s.thin ? ' thin' : '')).datum(s.points).attr('d', d3.line().defined(ok).x(d => x(d.x)).y(d => y(d.y)));
     /* A point that stands alone draws no line. */
     const alone = s.points.filter((d, i) => ok(d) && !(i > 0 && ok(s.points[i - 1])) && !(i + 1 < s.points.length && ok(s.points[i + 1])));
     g.selectAll('.alone').data(alone).join('circle').attr('class', 'dot').attr('r', 2).attr('cx', d => x(d.x)).attr('cy', d => y(d.y));
@@ -182,25 +185,27 @@ const drawSeries = {
   },
 };
 
-/* Reading line: the nearest x under the pointer, or moved by arrows; says all series at that x. */
-function addReading(svg, g, o, x, w, h, readout) {
-  const xs = o.reading.xs, mark = g.append('line').attr('class', 'cursor').attr('y2', h).style('display', 'none');
+/* Reading line at one of the places at[i] (pixels in g): the nearest to the pointer, or moved by arrows; what stands there is said.
+ * r: {at, length, before: pixels from svg to g, down?: places follow one another downwards, say(i), hint} */
+function addReading(svg, g, r, readout) {
+  const [across, along, back, on] = r.down ? ['y', 'x', 'ArrowUp', 'ArrowDown'] : ['x', 'y', 'ArrowLeft', 'ArrowRight'];
+  const mark = g.append('line').attr('class', 'cursor').attr(along + '2', r.length).style('display', 'none');
   let at = -1;
   const set = i => {
-    at = Math.max(0, Math.min(xs.length - 1, i));
-    mark.style('display', null).attr('x1', x(xs[at])).attr('x2', x(xs[at]));
-    readout.textContent = o.reading.say(at);
+    at = Math.max(0, Math.min(r.at.length - 1, i));
+    mark.style('display', null).attr(across + '1', r.at[at]).attr(across + '2', r.at[at]);
+    readout.textContent = r.say(at);
   };
   const clear = () => {
     at = -1;
     mark.style('display', 'none');
-    readout.textContent = o.reading.hint || '';
+    readout.textContent = r.hint || '';
   };
-  svg.on('pointermove', function () {
-    const [px] = d3.clientPoint(this, d3.event);
-    set(d3.scan(xs, (a, b) => Math.abs(x(a) + o.margin.left - px) - Math.abs(x(b) + o.margin.left - px)));
+  svg.attr('tabindex', 0).on('pointermove', function () {
+    const pointer = d3.clientPoint(this, d3.event)[r.down ? 1 : 0] - r.before;
+    set(d3.scan(r.at, (a, b) => Math.abs(a - pointer) - Math.abs(b - pointer)));
   }).on('pointerleave', clear).on('blur', clear).on('keydown', () => {
-    const k = d3.event.key, to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: xs.length - 1 }[k];
+    const to = { [on]: at + 1, [back]: at - 1, Home: 0, End: r.at.length - 1 }[d3.event.key];
     if (to === undefined || d3.event.altKey || d3.event.ctrlKey || d3.event.metaKey) return;
     d3.event.preventDefault();
     set(to);
@@ -220,14 +225,14 @@ function plot(figure, o) {
   const stop = onWidth(box, width => {
     const height = o.height || 250, w = width - o.margin.left - o.margin.right, h = height - o.margin.top - o.margin.bottom;
     const x = scaleOf(o.x, [0, w]), y = scaleOf(o.y, [h, 0]);
-    const svg = d3.create('svg').attr('width', width).attr('height', height).attr('tabindex', 0).attr('role', 'img').attr('aria-label', o.label || '');
+    const svg = d3.create('svg').attr('width', width).attr('height', height).attr('role', 'img').attr('aria-label', o.label || '');
     const g = svg.append('g').attr('transform', `translate(${o.margin.left},${o.margin.top})`);
     drawAxes(g, o, x, y, w, h);
     drawTopAxis(g, o, x, w, h);
     for (const [a, b] of o.shaded || []) g.append('rect').attr('class', 'shaded').attr('x', x(a)).attr('width', x(b) - x(a)).attr('height', h);
     for (const r of o.rules || []) g.append('line').attr('class', 'rule ' + (r.rule || '')).attr('x2', w).attr('y1', y(r.y)).attr('y2', y(r.y));
     for (const s of o.series) drawSeries[s.kind || 'line'](g.append('g').style('--c', s.colour), { ...s, log: o.y.type === 'log' }, x, y);
-    if (o.reading) addReading(svg, g, o, x, w, h, readout);
+    if (o.reading) addReading(svg, g, { ...o.reading, at: o.reading.xs.map(x), length: h, before: o.margin.left }, readout);
     box.replaceChildren(svg.node());
   });
   const tools = o.numbers ? addTools(figure, o.numbers) : null;
