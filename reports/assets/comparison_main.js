@@ -108,7 +108,7 @@ function runsOfRests(v) {
 }
 
 const orderWords = v => (v.rope.rotated === 0 ? 'component pairs, no frequencies' : v === first ? 'from the fastest pair to the slowest' + (v.rope.rotated < v.pairs ? ', then the rest' : '')
-  : v.aligned ? 'pairs in the order of the first' : 'rotated pairs from the fastest, then the rest');
+  : v.aligned ? 'pairs in the order of the first' : 'rotated first, then the rest');
 
 /* Shares times the number of pairs: 1 if all were alike, whatever the width of a head. */
 function normPanel(v, top) {
