@@ -30,7 +30,7 @@ static void member_numbers(rs_text *out, const char *name, const double *x, int6
     rs_text_append(out, "[");
     for (int64_t i = 0; i < n; i++) {
         rs_text_append(out, i ? "," : "");
-        if (isfinite(x[i])) rs_text_printf(out, "%.6g", x[i]);
+        if (isfinite(x[i])) rs_text_printf(out, "%.9g", x[i]);
         else rs_text_append(out, "null");
     }
     rs_text_append(out, "]");
