@@ -2,6 +2,7 @@
 #include "reports/comparison.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,8 +61,7 @@ static const char *weights_hash(const rs_report_view *v) {
         const rs_json *f = rs_json_at(v->model_files, i);
         const char *path = rs_json_string(rs_json_get(f, "path"), NULL),
                    *hash = rs_json_string(rs_json_get(f, "sha256"), NULL);
-        size_t n = path != NULL ? strlen(path) : 0;
-        if (hash != NULL && !(n > 5 && strcmp(path + n - 5, ".json") == 0)) return hash;
+        if (hash != NULL && !(path != NULL && rs_ends_with(path, ".json"))) return hash;
     }
     return NULL;
 }

@@ -328,8 +328,7 @@ static rs_status say_cache(rs_comparison *c, rs_error *err) {
     rs_text_printf(&t, "RoPE tables for %s positions: ", rs_show_count(n, (long long)rs_view_cell(context, AT, 0, 0)));
     for (int v = 0; v < c->n_variants; v++) {
         const rs_report_view *w = c->variants[v].view;
-        double sum = 0.0;
-        for (int r = 0; r < w->n_ropes; r++) sum += rs_view_cell(rs_view_array(w, "rope/cache_bytes"), r, AT, 0);
+        double sum = rs_view_cache_bytes(w, AT);
         rs_text_printf(&t, "%s%s %s", v ? ", " : "", c->variants[v].label,
                        sum > 0.0 ? rs_format_bytes(bytes, (uint64_t)sum) : "none");
         if (v == 0) full = sum;

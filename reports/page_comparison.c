@@ -170,13 +170,6 @@ void rs_page_comparison_facts(rs_text *out, const rs_comparison *c) {
     end_table(out);
 }
 
-static double cache_bytes(const rs_report_view *v, int64_t i) {
-    const rs_array *a = rs_view_array(v, "rope/cache_bytes");
-    double sum = 0.0;
-    for (int r = 0; r < v->n_ropes; r++) sum += rs_view_cell(a, r, i, 0);
-    return sum;
-}
-
 void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
     const rs_array *contexts = rs_view_array(c->variants[0].view, "axis/cache_context");
     char s[RS_SHOW_BYTES];
@@ -193,8 +186,9 @@ void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
         write_escaped(out, c->variants[v].label);
         rs_text_printf(out, "</th><td>%d of %d</td>", 2 * w->ropes[w->main_rope].rotated,
                        2 * w->ropes[w->main_rope].pairs);
-        for (int64_t i = 0; i < contexts->dims[0]; i++) cell(out, rs_format_bytes(s, (uint64_t)cache_bytes(w, i)));
-        double of_first = cache_bytes(w, 0) / cache_bytes(c->variants[0].view, 0);
+        for (int64_t i = 0; i < contexts->dims[0]; i++)
+            cell(out, rs_format_bytes(s, (uint64_t)rs_view_cache_bytes(w, i)));
+        double of_first = rs_view_cache_bytes(w, 0) / rs_view_cache_bytes(c->variants[0].view, 0);
         cell(out, isfinite(of_first) ? rs_show_percent(s, of_first) : "–"); /* the first may keep none */
         rs_text_append(out, "</tr>\n");
     }

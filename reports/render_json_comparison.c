@@ -50,13 +50,9 @@ static void member_ints(rs_text *out, const char *name, const int *x, int n) {
 /* --- variants --- */
 
 static void write_cache(rs_text *out, const rs_report_view *v) {
-    const rs_array *bytes = rs_view_array(v, "rope/cache_bytes");
+    int64_t contexts = rs_view_array(v, "axis/cache_context")->dims[0];
     rs_text_append(out, ",\"cache_bytes\":[");
-    for (int64_t i = 0; i < bytes->dims[1]; i++) {
-        double sum = 0.0;
-        for (int r = 0; r < v->n_ropes; r++) sum += rs_view_cell(bytes, r, i, 0);
-        rs_text_printf(out, i ? ",%.0f" : "%.0f", sum);
-    }
+    for (int64_t i = 0; i < contexts; i++) rs_text_printf(out, i ? ",%.0f" : "%.0f", rs_view_cache_bytes(v, i));
     rs_text_append(out, "]");
 }
 

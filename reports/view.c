@@ -273,6 +273,13 @@ double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k) {
     return a->data[offset];
 }
 
+double rs_view_cache_bytes(const rs_report_view *v, int64_t n) {
+    const rs_array *bytes = rs_view_array(v, "rope/cache_bytes");
+    double sum = 0.0;
+    for (int r = 0; r < v->n_ropes; r++) sum += rs_view_cell(bytes, r, n, 0);
+    return sum;
+}
+
 const char *rs_view_finding_text(const rs_report_view *v, const char *key) {
     for (int i = 0; i < v->n_findings; i++)
         if (strcmp(v->findings[i].key, key) == 0) return v->findings[i].text;
