@@ -219,8 +219,8 @@ static rs_status say_peaks(rs_comparison *c, rs_error *err) {
         int pair = largest(x->k_share, x->pairs), agree = 0;
         for (int i = 0; i < x->n_compared; i++) {
             const rs_report_view *w = c->runs[x->runs[i]].view;
-            const rs_array *a = rs_view_array(w, "by_frequency/k_share");
-            agree += largest(a->data + (int64_t)w->main_rope * a->dims[1] * a->dims[2], x->pairs) == pair;
+            int64_t pairs;
+            agree += largest(rs_view_main_means(w, "by_frequency/k_share", &pairs), x->pairs) == pair;
         }
         rs_text_printf(&t, "%s%s at pair %d", t.bytes > 0 ? "; " : "The key norm peaks in ", x->label, pair);
         if (isnan(r->wavelength[pair])) rs_text_append(&t, ", which is not rotated");

@@ -82,9 +82,9 @@ static void write_variant(rs_text *out, const rs_comparison *c, const rs_variant
 /* --- runs --- */
 
 static void write_run_shares(rs_text *out, const char *name, const rs_report_view *v, const char *array) {
-    const rs_array *a = rs_view_array(v, array);
-    int64_t pairs = a != NULL ? a->dims[a->n_dims - 1] : 0;
-    member_numbers(out, name, a != NULL ? a->data + (int64_t)v->main_rope * 4 * pairs : NULL, pairs);
+    int64_t pairs;
+    const double *means = rs_view_main_means(v, array, &pairs);
+    member_numbers(out, name, means, pairs);
 }
 
 static void write_loss(rs_text *out, const rs_report_view *v) {

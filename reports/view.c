@@ -273,6 +273,12 @@ double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k) {
     return a->data[offset];
 }
 
+const double *rs_view_main_means(const rs_report_view *v, const char *by_frequency, int64_t *pairs) {
+    const rs_array *a = rs_view_array(v, by_frequency); /* [rope, statistic, pair]; statistic 0 is the mean */
+    *pairs = a != NULL ? a->dims[2] : 0;
+    return a != NULL ? a->data + (int64_t)v->main_rope * a->dims[1] * a->dims[2] : NULL;
+}
+
 double rs_view_cache_bytes(const rs_report_view *v, int64_t n) {
     const rs_array *bytes = rs_view_array(v, "rope/cache_bytes");
     double sum = 0.0;

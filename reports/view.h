@@ -112,6 +112,9 @@ void rs_report_view_close(rs_report_view *v); /* NULL is fine */
 const rs_array *rs_view_array(const rs_report_view *v, const char *name);
 /* Cell of an array of 2 to 4 axes; NaN outside of it or when a is NULL. Unused indices are 0. */
 double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k);
+/* Mean over heads and layers by pair of the main rope: [*pairs] of the array by_frequency/..., NULL when the run has
+ * none. */
+const double *rs_view_main_means(const rs_report_view *v, const char *by_frequency, int64_t *pairs);
 /* Bytes of the cos and sin tables of all distinct rotations for the nth context of axis/cache_context. */
 double rs_view_cache_bytes(const rs_report_view *v, int64_t n);
 /* Text of a finding by key, NULL when it could not be made. */
