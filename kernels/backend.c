@@ -2,14 +2,15 @@
 #include "kernels/backend.h"
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cuda/cuda_absent.h"
+#include "kernels/cuda_plugin.h"
 
 #include <string.h>
 
-static const rs_backend *const backends[] = {&rs_backend_cpu, &rs_backend_cuda};
-enum { BACKENDS = sizeof backends / sizeof *backends };
+enum { BACKENDS = 2 };
 
 const rs_backend *const *rs_backends(size_t *count) {
+    static const rs_backend *backends[BACKENDS] = {&rs_backend_cpu, NULL};
+    backends[1] = rs_cuda_backend(); /* the same at every call */
     *count = BACKENDS;
     return backends;
 }
@@ -18,24 +19,19 @@ static rs_status open_named(const char *device, int threads, const rs_backend **
                             rs_error *err) {
     const char *colon = strchr(device, ':');
     size_t length = colon ? (size_t)(colon - device) : strlen(device);
-    for (size_t i = 0; i < BACKENDS; i++) {
-        const char *name = backends[i]->name;
-        if (strlen(name) != length || strncmp(name, device, length) != 0) continue;
-        *backend = backends[i];
-        return backends[i]->open(colon ? colon + 1 : "", threads, out, err);
-    }
+    const char *spec = colon ? colon + 1 : "";
+    if (length == 3 && strncmp(device, "cpu", length) == 0) *backend = &rs_backend_cpu;
+    if (length == 4 && strncmp(device, "cuda", length) == 0) *backend = rs_cuda_backend();
+    if (*backend) return (*backend)->open(spec, threads, out, err);
     return rs_fail(err, RS_E_USAGE, "device '%s': unknown; expected auto, cpu or cuda[:N[,M...]]", device);
 }
 
-/* The last in the list is the fastest; the CPU always opens, so its error is the one to report. */
+/* A card before the CPU; the CPU always opens, so its error is the one to report. */
 static rs_status open_best(int threads, const rs_backend **backend, rs_device **out, rs_error *err) {
-    for (size_t i = BACKENDS - 1; i > 0; i--) {
-        if (backends[i]->probe(NULL) != RS_OK) continue;
-        *backend = backends[i];
-        if (backends[i]->open("", threads, out, NULL) == RS_OK) return RS_OK;
-    }
-    *backend = backends[0];
-    return backends[0]->open("", threads, out, err);
+    *backend = rs_cuda_backend();
+    if ((*backend)->probe(NULL) == RS_OK && (*backend)->open("", threads, out, NULL) == RS_OK) return RS_OK;
+    *backend = &rs_backend_cpu;
+    return rs_backend_cpu.open("", threads, out, err);
 }
 
 rs_status rs_device_open(const char *device, int threads, const rs_backend **backend, rs_device **out, rs_error *err) {

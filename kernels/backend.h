@@ -17,6 +17,7 @@ typedef struct rs_device_info {
     uint64_t memory_bytes;              /* free for us now; 0 = unknown */
     uint64_t allocated, allocated_peak; /* bytes through alloc */
     int threads;
+    bool halves; /* products in bfloat16 are the ones it was built for */
 } rs_device_info;
 
 typedef struct rs_backend {
@@ -31,12 +32,20 @@ typedef struct rs_backend {
     /* Host <-> device, in order with run. Ranges are checked. read returns when the bytes are there. */
     rs_status (*write)(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err);
     rs_status (*read)(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t bytes, rs_error *err);
+    /* Host memory that uploads may read, contents undefined; hand back with host_release (NULL is fine). */
+    rs_status (*host_new)(rs_device *d, size_t bytes, void **out, rs_error *err);
+    void (*host_release)(rs_device *d, void *memory);
+    /* Starts copying from host_new memory, beside the queued work and not waiting for it: the caller knows that no
+     * queued work touches the range. Both sides stay as they are until await_uploads and a sync or read behind it. */
+    rs_status (*upload)(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err);
+    /* Work queued from here on finds what was uploaded so far. */
+    rs_status (*await_uploads)(rs_device *d, rs_error *err);
     rs_status (*zero)(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err);
     /* Runs n ops in order. The caller has passed them through rs_op_check. May return before they are done. */
     rs_status (*run)(rs_device *d, const rs_op *ops, size_t n, rs_error *err);
     rs_status (*sync)(rs_device *d, rs_error *err);
     void (*info)(rs_device *d, rs_device_info *out);
-    /* Host address of memory when the device shares the host's (CPU), else NULL. For views handed to `dump`. */
+    /* Host address of memory when the device shares the host's (CPU), else NULL. */
     void *(*host)(rs_device *d, rs_mem *m);
 } rs_backend;
 

@@ -13,7 +13,14 @@ enum {
 
 /* Types an argument may have: a mask of 1u << rs_dtype, or any weight. */
 #define TYPE(t) (1U << (t))
-enum { F32 = TYPE(RS_F32), F64 = TYPE(RS_F64), I32 = TYPE(RS_I32), I64 = TYPE(RS_I64), ANY_WEIGHT = 0 };
+enum {
+    F32 = TYPE(RS_F32),
+    BF16 = TYPE(RS_BF16),
+    F64 = TYPE(RS_F64),
+    I32 = TYPE(RS_I32),
+    I64 = TYPE(RS_I64),
+    ANY_WEIGHT = 0
+};
 
 typedef struct argument {
     const char *name;
@@ -36,15 +43,17 @@ static const struct {
     argument args[RS_OP_ARGUMENTS + 1];
 } ops[RS_OP_COUNT] = {
     [RS_OP_WIDEN] = {"widen",
-                     {ARG(widen, src, ANY_WEIGHT, "N", NULL, DENSE), F32_ARG(widen, dst, "N", WRITTEN | DENSE),
+                     {ARG(widen, src, ANY_WEIGHT, "N", NULL, DENSE),
+                      ARG(widen, dst, F32 | BF16, "N", NULL, WRITTEN | DENSE),
                       ARG(widen, bad, I64, "1", NULL, WRITTEN | OPTIONAL | DENSE)}},
     [RS_OP_NORM] = {"norm",
                     {F32_ARG(norm, x, "RGW", 0), F32_ARG(norm, y, "RGW", WRITTEN | IN_PLACE),
                      ARG(norm, weight, F32, "W", "GW", OPTIONAL), ARG(norm, bias, F32, "W", "GW", OPTIONAL)}},
     [RS_OP_MATMUL] = {"matmul",
-                      {F32_ARG(matmul, x, "MK", 0), F32_ARG(matmul, w, "NK", 0), F32_ARG(matmul, bias, "N", OPTIONAL),
-                       F32_ARG(matmul, y, "MN", WRITTEN)}},
-    [RS_OP_ADD] = {"add", {F32_ARG(add, x, "RC", 0), F32_ARG(add, y, "RC", WRITTEN | IN_PLACE)}},
+                      {F32_ARG(matmul, x, "MK", 0), ARG(matmul, w, F32 | BF16, "NK", NULL, 0),
+                       F32_ARG(matmul, bias, "N", OPTIONAL), F32_ARG(matmul, y, "MN", WRITTEN)}},
+    [RS_OP_ADD] = {"add",
+                   {ARG(add, x, F32 | F64, "RC", NULL, 0), ARG(add, y, F32 | F64, "RC", NULL, WRITTEN | IN_PLACE)}},
     [RS_OP_GATE] = {"gate",
                     {F32_ARG(gate, gate, "RC", 0), F32_ARG(gate, up, "RC", OPTIONAL),
                      F32_ARG(gate, y, "RC", WRITTEN | IN_PLACE)}},
@@ -84,6 +93,11 @@ static const struct {
                                F64_ARG(pattern_reduce, sums, "H9", WRITTEN),
                                F64_ARG(pattern_reduce, profile, "HT", WRITTEN | OPTIONAL),
                                F64_ARG(pattern_reduce, map, "HBB", WRITTEN | OPTIONAL)}},
+    [RS_OP_PROFILE_REDUCE] = {"profile_reduce",
+                              {F64_ARG(profile_reduce, profile, "HT", 0), I32_ARG(profile_reduce, start, "N", 0),
+                               F64_ARG(profile_reduce, bins, "HN", WRITTEN),
+                               F64_ARG(profile_reduce, distance, "H", WRITTEN),
+                               F64_ARG(profile_reduce, toeplitz, "H", WRITTEN)}},
 };
 
 _Static_assert(RS_SAMPLES == 5 && RS_HEAD_TERMS == 6 && RS_PATTERN_SUMS == 9, "the digits in the shapes above");
@@ -103,6 +117,11 @@ int rs_op_arguments(const rs_op *op, rs_op_argument out[RS_OP_ARGUMENTS]) {
         out[n++] = (rs_op_argument){a->name, view_of(op, a), (a->flags & WRITTEN) != 0};
     }
     return n;
+}
+
+const char *rs_op_argument_name(rs_op_kind kind, int i) {
+    bool known = (unsigned)kind < (unsigned)RS_OP_COUNT && i >= 0 && i < RS_OP_ARGUMENTS && ops[kind].args[i].name;
+    return known ? ops[kind].args[i].name : "?";
 }
 
 /* ---- one view ---- */
@@ -212,6 +231,10 @@ static rs_status expect(const rs_op *op, bool ok, const char *what, rs_error *er
     return ok ? RS_OK : rs_fail(err, RS_E_INTERNAL, "op %s: %s", rs_op_name(op->kind), what);
 }
 
+static rs_status check_compute(const rs_op *op, rs_compute compute, rs_error *err) {
+    return expect(op, (unsigned)compute <= (unsigned)RS_COMPUTE_BF16, "unknown arithmetic", err);
+}
+
 static rs_status check_tile(const rs_op *op, int64_t row0, int64_t col0, int64_t window, rs_error *err) {
     return expect(op, row0 >= 0 && col0 >= 0 && col0 <= row0 && window >= 0 && row0 <= INT64_MAX / 4,
                   "tile positions must satisfy 0 <= col0 <= row0 and window >= 0", err);
@@ -264,23 +287,30 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     switch (op->kind) {
     case RS_OP_NORM:
         return expect(op, op->u.norm.kind == RS_NORM_RMS || op->u.norm.kind == RS_NORM_LAYER, "kind is no norm", err);
+    case RS_OP_ADD: return expect(op, op->u.add.x.dtype == op->u.add.y.dtype, "'x' and 'y' must be of one type", err);
+    case RS_OP_PROFILE_REDUCE: return expect(op, op->u.profile_reduce.window >= 0, "window must not be negative", err);
     case RS_OP_GATE: return expect(op, (unsigned)op->u.gate.act <= (unsigned)RS_ACT_RELU2, "unknown activation", err);
     case RS_OP_ROPE:
         return expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err);
-    case RS_OP_SCORES: return check_tile(op, op->u.scores.row0, op->u.scores.col0, 0, err);
+    case RS_OP_MATMUL:
+        if (op->u.matmul.w.dtype == RS_BF16 && op->u.matmul.compute != RS_COMPUTE_BF16)
+            return expect(op, false, "'w' in bfloat16 is for products in bfloat16", err);
+        return check_compute(op, op->u.matmul.compute, err);
+    case RS_OP_SCORES:
+        if (check_compute(op, op->u.scores.compute, err) != RS_OK) return RS_E_INTERNAL;
+        return check_tile(op, op->u.scores.row0, op->u.scores.col0, 0, err);
     case RS_OP_MASK: return check_tile(op, op->u.mask.row0, op->u.mask.col0, op->u.mask.window, err);
     case RS_OP_SOFTMAX: return check_tile(op, op->u.softmax.row0, op->u.softmax.col0, op->u.softmax.window, err);
     case RS_OP_MIX:
         if (s->of['H'] % s->of['K'] != 0)
             return expect(op, false, "the heads must be a multiple of the value heads", err);
+        if (check_compute(op, op->u.mix.compute, err) != RS_OK) return RS_E_INTERNAL;
         return check_tile(op, op->u.mix.row0, op->u.mix.col0, 0, err);
     case RS_OP_CROSS_ENTROPY: return expect(op, op->u.cross_entropy.v0 >= 0, "v0 must not be negative", err);
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);
     case RS_OP_LOGIT_SAMPLE: return check_logit_sample(op, s, err);
     case RS_OP_PATTERN_REDUCE: return check_pattern_reduce(op, s, err);
     case RS_OP_WIDEN:
-    case RS_OP_MATMUL:
-    case RS_OP_ADD:
     case RS_OP_COUNT: break;
     }
     return RS_OK;

@@ -5,7 +5,8 @@
  * and k, Dv of v, F rotary pairs, L layers, V vocabulary. Row-major; the last axis is contiguous unless a stride says
  * otherwise. One matmul convention: y[M,N] = x[M,K] . w[N,K]^T, the order in which checkpoints store weights.
  *
- * float32 unless said otherwise; products accumulate in float32, statistics in float64. */
+ * float32 unless said otherwise; products accumulate in float32, statistics in float64. A product may round its inputs
+ * first (rs_compute); weights of such products may be kept in bfloat16. */
 #ifndef RS_KERNELS_OP_H
 #define RS_KERNELS_OP_H
 
@@ -49,6 +50,10 @@ bool rs_view_overlap(const rs_view *a, const rs_view *b);
 /* Same memory, offset, dtype, dims and strides. */
 bool rs_view_equal(const rs_view *a, const rs_view *b);
 
+/* What a product does with its inputs before it multiplies: nothing; round them to 10 bits behind the point (tensor
+ * cores' TF32); round them to bfloat16. Sums are float32 in any case. */
+typedef enum rs_compute { RS_COMPUTE_F32, RS_COMPUTE_TF32, RS_COMPUTE_BF16 } rs_compute;
+
 typedef enum rs_norm_kind { RS_NORM_NONE, RS_NORM_RMS, RS_NORM_LAYER } rs_norm_kind;
 typedef enum rs_activation { RS_ACT_SILU, RS_ACT_GELU_ERF, RS_ACT_GELU_TANH, RS_ACT_RELU, RS_ACT_RELU2 } rs_activation;
 
@@ -67,6 +72,7 @@ typedef enum rs_op_kind {
     RS_OP_PAIR_REDUCE,    /* components -> pairs -> features, summed over rows into buckets */
     RS_OP_LOGIT_SAMPLE,   /* per-pair variance of the logit on sampled query rows */
     RS_OP_PATTERN_REDUCE, /* a pattern tile -> per-head sums */
+    RS_OP_PROFILE_REDUCE, /* the distance profile of a sequence -> sums over sequences */
     RS_OP_COUNT
 } rs_op_kind;
 
@@ -74,7 +80,7 @@ typedef enum rs_op_kind {
  * smallest index whose value is NaN or infinite if that is smaller than what is there (initialise with INT64_MAX). */
 typedef struct rs_op_widen {
     rs_view src; /* [n] any weight dtype */
-    rs_view dst; /* [n] f32 */
+    rs_view dst; /* [n] f32, or bf16 (the float32 value rounded to nearest, ties to even) */
     rs_view bad; /* [1] i64 | absent */
 } rs_op_widen;
 
@@ -90,14 +96,15 @@ typedef struct rs_op_norm {
 
 typedef struct rs_op_matmul {
     rs_view x;    /* [M, K], row stride free */
-    rs_view w;    /* [N, K] f32, row stride free */
+    rs_view w;    /* [N, K] f32, or bf16 for RS_COMPUTE_BF16; row stride free */
     rs_view bias; /* [N] | absent */
     rs_view y;    /* [M, N], row stride free */
+    rs_compute compute;
 } rs_op_matmul;
 
 typedef struct rs_op_add {
-    rs_view x, y; /* [rows, cols], row strides free */
-    float a, b;   /* y = a x + b y; b == 0 does not read y */
+    rs_view x, y; /* [rows, cols] f32, or f64 both (a probe's sums); row strides free; y may be x */
+    double a, b;  /* y = a x + b y; b == 0 does not read y. In the type of the views */
 } rs_op_add;
 
 typedef struct rs_op_gate {
@@ -132,6 +139,7 @@ typedef struct rs_op_scores {
     rs_view s;    /* [H, R, C] */
     float scale;
     int64_t row0, col0;
+    rs_compute compute;
 } rs_op_scores;
 
 /* Visible: col <= row and (window == 0 or row - col < window), in absolute positions. softcap > 0: s = c tanh(s / c),
@@ -160,6 +168,7 @@ typedef struct rs_op_mix {
     rs_view v;          /* [C, K, Dv] */
     rs_view z;          /* [R, H, Dv] */
     int64_t row0, col0; /* columns past a row's position hold zeros and may be skipped */
+    rs_compute compute;
 } rs_op_mix;
 
 /* state[r] = { running maximum, sum of exp(logit - maximum), logit of the target }: f64. Start: {-inf, 0, NaN}.
@@ -254,6 +263,19 @@ typedef struct rs_op_pattern_reduce {
     bool skip_first;                           /* leave the sink's column out of SQUARE and profile */
 } rs_op_pattern_reduce;
 
+/* What a whole sequence's profile (PATTERN_REDUCE: sums over the query rows 1..T-1, by distance) gives, per head h,
+ * added: bins[h, i]  = sum of profile[h, d] over start[i] <= d < start[i + 1], the last one up to T distance[h] = sum_d
+ * d profile[h, d] toeplitz[h] = sum_d profile[h, d]^2 / (T - 1 - d) over d < T - 1 (and < window where there is one):
+ * the squared norm of the nearest pattern that depends on the distance alone, which has the mean over each diagonal
+ *                 (columns 1..: T - 1 - d entries). */
+typedef struct rs_op_profile_reduce {
+    rs_view profile;            /* [H, T] f64 */
+    rs_view start;              /* [bins] i32: ascending distances */
+    rs_view bins;               /* [H, bins] f64 */
+    rs_view distance, toeplitz; /* [H] f64 */
+    int64_t window;
+} rs_op_profile_reduce;
+
 typedef struct rs_op {
     rs_op_kind kind;
     union {
@@ -271,6 +293,7 @@ typedef struct rs_op {
         rs_op_pair_reduce pair_reduce;
         rs_op_logit_sample logit_sample;
         rs_op_pattern_reduce pattern_reduce;
+        rs_op_profile_reduce profile_reduce;
     } u;
 } rs_op;
 
@@ -283,6 +306,8 @@ typedef struct rs_op_argument {
     bool written;
 } rs_op_argument;
 int rs_op_arguments(const rs_op *op, rs_op_argument out[RS_OP_ARGUMENTS]);
+/* Name of argument i of an op, counted as in its table in op.c (absent ones too); "?" when there is none. */
+const char *rs_op_argument_name(rs_op_kind kind, int i);
 /* dtype, shape, stride and aliasing of one op; RS_E_INTERNAL naming op, argument, found, expected. */
 rs_status rs_op_check(const rs_op *op, rs_error *err);
 

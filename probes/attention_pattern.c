@@ -26,9 +26,8 @@ typedef struct scratch {
     rs_mem *column[RS_LISTS]; /* [room] i32 */
     int64_t room[RS_LISTS];   /* entries that fit on the device */
     rs_mem *profile;          /* [H, T] f64 of the sequence at hand */
-    double *host;             /* [H, T] the same */
-    double *add, *work;       /* [H, points] what is added to the state; room to add in */
-    double axis[RS_PROFILE_POINTS];
+    rs_mem *listed;           /* [RS_LISTS] f64: rows with a list in the sequence at hand */
+    rs_mem *points_at;        /* [points] i32: first distance of each bin of the stored profile */
     int64_t points, positions;
 } scratch;
 
@@ -83,10 +82,23 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
         b->release(d, s->column[i]);
     }
     b->release(d, s->profile);
-    rs_free(s->host);
-    rs_free(s->add);
-    rs_free(s->work);
+    b->release(d, s->listed);
+    b->release(d, s->points_at);
     rs_free(s);
+}
+
+static rs_status write_points(scratch *s, const rs_backend *b, rs_device *d, rs_error *err) {
+    rs_status st = RS_OK;
+    double axis[RS_PROFILE_POINTS];
+    int32_t first[RS_PROFILE_POINTS];
+    s->points = rs_profile_axis(s->positions, axis);
+    for (int64_t i = 0; i < s->points; i++) {
+        first[i] = (int32_t)axis[i];
+    }
+    RS_TRY(b->alloc(d, (size_t)s->points * sizeof *first, &s->points_at, err));
+    RS_TRY(b->write(d, s->points_at, 0, first, (size_t)s->points * sizeof *first, err));
+out:
+    return st;
 }
 
 static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
@@ -100,14 +112,11 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     }
     RS_TRY(RS_NEW(&s, 1, err));
     s->positions = facts->positions;
-    s->points = rs_profile_axis(facts->positions, s->axis);
-    size_t cells = H * (size_t)(s->points > RS_LISTS ? s->points : RS_LISTS);
     RS_TRY(rs_token_lists_init(&s->lists, facts->positions, facts->graph->vocab, err));
-    RS_TRY(RS_NEW(&s->host, H * T, err));
-    RS_TRY(RS_NEW(&s->add, cells, err));
-    RS_TRY(RS_NEW(&s->work, cells, err));
     RS_TRY(b->alloc(d, RS_LISTS * (T + 1) * sizeof(int32_t), &s->start, err));
     RS_TRY(b->alloc(d, H * T * sizeof(double), &s->profile, err));
+    RS_TRY(b->alloc(d, RS_LISTS * sizeof(double), &s->listed, err));
+    RS_TRY(write_points(s, b, d, err));
     *out = s;
     s = NULL;
 out:
@@ -176,62 +185,29 @@ static rs_status reduce(const scratch *s, const rs_frame *f, const rs_probe_stat
     return rs_run_ops(f->backend, f->device, &op, 1, err);
 }
 
-/* Adds n numbers of s->add to a view of the state. */
-static rs_status add_to(scratch *s, const rs_frame *f, const rs_view *view, rs_error *err) {
-    return rs_tally_add_device(f->backend, f->device, view, s->add, s->work, err);
-}
-
-static void bin_profile(scratch *s, int64_t H) {
-    int64_t T = s->positions, n = s->points;
-    for (int64_t h = 0; h < H; h++) {
-        const double *sum = s->host + h * T;
-        double *bin = s->add + h * n;
-        for (int64_t i = 0; i < n; i++) {
-            int64_t to = i + 1 < n ? (int64_t)s->axis[i + 1] : T;
-            bin[i] = 0.0;
-            for (int64_t d = (int64_t)s->axis[i]; d < to; d++) {
-                bin[i] += sum[d];
-            }
-        }
-    }
-}
-
-static void mean_distances(scratch *s, int64_t H) {
-    for (int64_t h = 0; h < H; h++) {
-        s->add[h] = 0.0;
-        for (int64_t d = 0; d < s->positions; d++) {
-            s->add[h] += (double)d * s->host[h * s->positions + d];
-        }
-    }
-}
-
-/* The nearest pattern that depends on the distance alone has the mean of A over each diagonal; its squared norm is
- * sum_d (sum of the diagonal)^2 / entries. Rows 1..T-1, columns 1..: T-1-d entries, none beyond the window. */
-static void toeplitz_norms(scratch *s, int64_t H, int64_t window) {
-    int64_t T = s->positions, most = window > 0 && window < T - 1 ? window : T - 1;
-    for (int64_t h = 0; h < H; h++) {
-        s->add[h] = 0.0;
-        for (int64_t d = 0; d < most; d++) {
-            double sum = s->host[h * T + d];
-            s->add[h] += sum * sum / (double)(T - 1 - d);
-        }
-    }
-}
-
+/* The profile of a whole sequence, and how many of its rows had a list, into the state. */
 static rs_status end_sequence(scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
     rs_status st = RS_OK;
-    int64_t H = f->layer_info->heads;
-    RS_TRY(f->backend->read(f->device, s->profile, 0, s->host, (size_t)(H * s->positions) * sizeof(double), err));
-    bin_profile(s, H);
-    RS_TRY(add_to(s, f, &state->view[S_PROFILE], err));
-    mean_distances(s, H);
-    RS_TRY(add_to(s, f, &state->view[S_DISTANCE], err));
-    toeplitz_norms(s, H, f->layer_info->window);
-    RS_TRY(add_to(s, f, &state->view[S_TOEPLITZ], err));
+    double rows[RS_LISTS];
+    rs_view counted = state->view[S_LISTED];
     for (int i = 0; i < RS_LISTS; i++) {
-        s->add[i] = (double)s->lists.list[i].rows;
+        rows[i] = (double)s->lists.list[i].rows;
     }
-    RS_TRY(add_to(s, f, &state->view[S_LISTED], err));
+    rs_op ops[2] = {
+        {.kind = RS_OP_PROFILE_REDUCE,
+         .u.profile_reduce = {.profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
+                              .start = rs_view_1d(s->points_at, 0, RS_I32, s->points),
+                              .bins = state->view[S_PROFILE],
+                              .distance = state->view[S_DISTANCE],
+                              .toeplitz = state->view[S_TOEPLITZ],
+                              .window = f->layer_info->window}},
+        {.kind = RS_OP_ADD,
+         .u.add = {.x = rs_view_2d(s->listed, 0, RS_F64, 1, RS_LISTS),
+                   .y = rs_view_2d(counted.mem, counted.offset, RS_F64, 1, RS_LISTS),
+                   .a = 1,
+                   .b = 1}}};
+    RS_TRY(f->backend->write(f->device, s->listed, 0, rows, sizeof rows, err));
+    RS_TRY(rs_run_ops(f->backend, f->device, ops, 2, err));
 out:
     return st;
 }

@@ -22,7 +22,6 @@ typedef struct scratch {
     rs_mem *index;  /* i32: bucket map [T], then sampled rows [RS_SAMPLE_ROWS] */
     rs_mem *means;  /* f64: sums, then means of q [H, 2, F] and k [K, 2, F] of this sequence */
     rs_mem *tables; /* f64: theta [F], factor [F] of `layer` */
-    double *host;   /* [2 * F * (H + K)] of the largest layer: the sums on their way to means */
     int32_t rows[RS_SAMPLE_ROWS];
     int64_t positions, n_rows;
     uint64_t seed;
@@ -72,7 +71,6 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
     b->release(d, s->index);
     b->release(d, s->means);
     b->release(d, s->tables);
-    rs_free(s->host);
     rs_free(s);
 }
 
@@ -108,7 +106,6 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     s->positions = facts->positions;
     s->seed = facts->seed;
     s->layer = -1;
-    RS_TRY(RS_NEW(&s->host, means, err));
     RS_TRY(b->alloc(d, ((size_t)facts->positions + RS_SAMPLE_ROWS) * sizeof(int32_t), &s->index, err));
     RS_TRY(b->alloc(d, means * sizeof(double), &s->means, err));
     RS_TRY(b->alloc(d, 2 * pairs * sizeof(double), &s->tables, err));
@@ -171,18 +168,6 @@ static rs_op reduce(const scratch *s, const rs_frame *f, rs_view x, uint32_t fea
 /* [heads, features, pairs] with the op's bucket axis, of which there is one, in front. */
 static rs_view one_bucket(rs_view v) { return rs_view_4d(v.mem, v.offset, v.dtype, 1, v.dim[0], v.dim[1], v.dim[2]); }
 
-/* Means of this sequence alone: the split of a logit into position and content is made inside a sequence. */
-static rs_status sequence_means(scratch *s, const rs_frame *f, size_t n, rs_error *err) {
-    rs_status st = RS_OK;
-    RS_TRY(f->backend->read(f->device, s->means, 0, s->host, n * sizeof *s->host, err));
-    for (size_t i = 0; i < n; i++) {
-        s->host[i] /= (double)(s->positions - 1);
-    }
-    RS_TRY(f->backend->write(f->device, s->means, 0, s->host, n * sizeof *s->host, err));
-out:
-    return st;
-}
-
 static rs_status sample(scratch *s, const rs_frame *f, rs_view q_mean, rs_view k_mean, const rs_probe_state *state,
                         rs_error *err) {
     rs_status st = RS_OK;
@@ -224,14 +209,16 @@ static rs_status observe(void *ctx, const rs_probe_facts *facts, const rs_frame 
     }
     rs_view q_mean = rs_view_3d(s->means, 0, RS_F64, l->heads, 2, F);
     rs_view k_mean = rs_view_3d(s->means, (size_t)nq * sizeof(double), RS_F64, l->kv_heads, 2, F);
-    rs_op ops[4] = {reduce(s, f, f->q_rope, FEATURES, one_bucket(state->view[S_Q])),
+    rs_view means = rs_view_2d(s->means, 0, RS_F64, 1, n);
+    /* Means of this sequence alone: the split of a logit into position and content is made inside a sequence. */
+    rs_op share = {.kind = RS_OP_ADD, .u.add = {.x = means, .y = means, .a = 1.0 / (double)(facts->positions - 1)}};
+    rs_op ops[5] = {reduce(s, f, f->q_rope, FEATURES, one_bucket(state->view[S_Q])),
                     reduce(s, f, f->k_rope, FEATURES, one_bucket(state->view[S_K])),
                     reduce(s, f, f->q_rope, MEAN_FEATURES, one_bucket(q_mean)),
-                    reduce(s, f, f->k_rope, MEAN_FEATURES, one_bucket(k_mean))};
+                    reduce(s, f, f->k_rope, MEAN_FEATURES, one_bucket(k_mean)), share};
     RS_TRY(prepare_layer(s, f, err));
     RS_TRY(f->backend->zero(f->device, s->means, 0, (size_t)n * sizeof(double), err));
-    RS_TRY(rs_run_ops(f->backend, f->device, ops, 4, err));
-    RS_TRY(sequence_means(s, f, (size_t)n, err));
+    RS_TRY(rs_run_ops(f->backend, f->device, ops, 5, err));
     RS_TRY(sample(s, f, q_mean, k_mean, state, err));
 out:
     return st;

@@ -84,17 +84,3 @@ double rs_tally_correlation(const double *a, const double *b, int64_t n) {
     }
     return used >= 2.0 && saa > 0.0 && sbb > 0.0 ? sab / sqrt(saa) / sqrt(sbb) : (double)NAN;
 }
-
-rs_status rs_tally_add_device(const rs_backend *b, rs_device *d, const rs_view *view, const double *values,
-                              double *work, rs_error *err) {
-    rs_status st = RS_OK;
-    int64_t n = rs_view_size(view);
-    size_t bytes = (size_t)n * sizeof *work;
-    RS_TRY(b->read(d, view->mem, view->offset, work, bytes, err));
-    for (int64_t i = 0; i < n; i++) {
-        work[i] += values[i];
-    }
-    RS_TRY(b->write(d, view->mem, view->offset, work, bytes, err));
-out:
-    return st;
-}

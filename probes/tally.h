@@ -1,5 +1,5 @@
-/* probes/tally.h: what every probe does with raw sums: declare them, fold them together on the host, and add small
- * host-side numbers to them on the device. Used by the probes only. */
+/* probes/tally.h: what every probe does with raw sums: declare them and fold them together on the
+ * host. Used by the probes only. */
 #ifndef RS_PROBES_TALLY_H
 #define RS_PROBES_TALLY_H
 
@@ -29,9 +29,5 @@ double rs_tally_ratio(double a, double b);
 /* Pearson correlation of a and b [n] over the entries where both are finite; NaN when fewer than 2 or when one does not
  * vary. */
 double rs_tally_correlation(const double *a, const double *b, int64_t n);
-
-/* device[i] += values[i] for a contiguous f64 view of n cells; work: [n]. Waits for the device. */
-rs_status rs_tally_add_device(const rs_backend *b, rs_device *d, const rs_view *view, const double *values,
-                              double *work, rs_error *err);
 
 #endif

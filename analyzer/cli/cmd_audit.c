@@ -21,7 +21,6 @@ typedef struct audit_options {
     const char *output, *catalog;
     rs_strings probes;
     int64_t seed;
-    int compute;
     bool no_state, dry_run, force;
 } audit_options;
 
@@ -74,8 +73,12 @@ static void probe_names(const audit *a, rs_text *t) {
 
 static rs_run_options run_options(const audit *a) {
     const rs_corpus *c = &a->input.corpus;
-    return (rs_run_options){
-        .ids = c->ids, .sequences = c->sequences, .positions = c->context, .loss = true, .last_layer = -1};
+    return (rs_run_options){.ids = c->ids,
+                            .sequences = c->sequences,
+                            .positions = c->context,
+                            .loss = true,
+                            .compute = rs_input_compute(&a->o->input, &a->input, a->device_info.halves),
+                            .last_layer = -1};
 }
 
 static rs_status make_plan(audit *a, rs_error *err) {
@@ -89,10 +92,11 @@ static rs_status make_plan(audit *a, rs_error *err) {
                                 .seed = (uint64_t)a->o->seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
-    uint64_t free_bytes = rs_memory_available(), total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
+    uint64_t free_bytes = a->device_info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
     if (free_bytes > 0 && total > free_bytes) {
         st = rs_fail(err, RS_E_UNAVAILABLE,
-                     "this run needs %s of memory and %s are free; take fewer sequences (--sequences) or a shorter "
+                     "this run needs %s of memory on its device and %s are free; take fewer sequences (--sequences) or "
+                     "a shorter "
                      "context (--context)",
                      rs_format_bytes(need, total), rs_format_bytes(have, free_bytes));
     }
@@ -118,19 +122,19 @@ static rs_status print_plan(audit *a, rs_error *err) {
     rs_text_printf(&t, "rope      %s\n", g->rope_words);
     rs_text_printf(&t, "text      %" PRId64 " sequences of %" PRId64 " tokens%s\n", c->sequences, c->context,
                    c->bos ? ", each beginning with BOS" : "");
-    rs_text_printf(&t, "device    %s\n", a->device_info.name);
+    rs_text_printf(&t, "device    %s; products in %s\n", a->device_info.name, rs_compute_name(run_options(a).compute));
     rs_text_append(&t, "probes    ");
     probe_names(a, &t);
     rs_text_printf(
         &t, "\ntiles     %" PRId64 " query rows, %" PRId64 " rows per chunk, %" PRId64 " vocabulary rows\nmemory\n",
         a->plan.tile_rows, a->plan.chunk_rows, a->plan.vocab_chunk);
     print_bytes(&t, "residual stream of all tokens", a->plan.residual);
-    print_bytes(&t, "weights: a layer as stored, a layer in float32", a->plan.weights);
+    print_bytes(&t, "weights: a layer as stored, a layer as multiplied", a->plan.weights);
     print_bytes(&t, "activations of one sequence, tiles", a->plan.scratch);
     print_bytes(&t, "vocabulary and logit chunks", a->plan.vocabulary);
     print_bytes(&t, "statistics of one layer", 2 * a->probe_bytes);
     print_bytes(&t, "in all, beside the program and its libraries", a->plan.total + 2 * a->probe_bytes);
-    rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, rs_memory_available()));
+    rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, a->device_info.memory_bytes));
     rs_text_printf(&t, "reads     %s of weights, once\n", rs_format_bytes(memory, (uint64_t)a->plan.stored_bytes));
     rs_text_printf(
         &t, "time      about %.0f s: %.1f TFLOP at the %.0f GFLOP/s measured just now, two thirds of it reached\n",
@@ -204,6 +208,7 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     a->record.input = &a->input;
     a->record.facts = &a->facts;
     a->record.no_state = a->o->no_state;
+    a->record.compute = rs_compute_name(run_options(a).compute);
     RS_TRY(rs_record_begin(&a->record, &a->device_info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
     RS_TRY(rs_record_end(&a->record, rs_run_token_nll(a->run), seconds, err));
@@ -288,7 +293,6 @@ static const rs_option table[] = {
      true, 0, 0},
     {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
      9e15},
-    {"compute", 0, RS_OPT_CHOICE, "f32", "arithmetic of the products", offsetof(audit_options, compute), false, 0, 0},
     RS_INPUT_RUN_OPTIONS(audit_options),
     {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)",
      offsetof(audit_options, catalog), false, 0, 0},

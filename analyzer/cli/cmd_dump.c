@@ -27,6 +27,7 @@ typedef struct dump {
     rs_input input;
     const rs_backend *backend;
     rs_device *device;
+    rs_device_info device_info;
     rs_store *store;
     rs_run *run;
     rs_progress progress;
@@ -199,6 +200,7 @@ static rs_status execute(dump *d, rs_error *err) {
                          .positions = c->context,
                          .hooks = &hook,
                          .n_hooks = 1,
+                         .compute = rs_input_compute(&d->o->input, &d->input, d->device_info.halves),
                          .last_layer = -1,
                          .progress = on_progress,
                          .progress_ctx = d};
@@ -231,6 +233,7 @@ static rs_status run(const void *options, rs_error *err) {
     RS_TRY(rs_output_prepare(d.o->output, d.o->force, &temporary, err));
     RS_TRY(rs_device_open(d.o->input.device ? d.o->input.device : "auto", (int)d.o->input.threads, &d.backend,
                           &d.device, err));
+    d.backend->info(d.device, &d.device_info);
     RS_TRY(rs_input_open(&d.o->arguments, &d.o->input, &d.input, err));
     RS_TRY(execute(&d, err));
     rs_note(d.o->input.quiet, "wrote %s", d.o->output);

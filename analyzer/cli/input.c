@@ -93,3 +93,29 @@ void rs_input_close(rs_input *in) {
     rs_model_close(&in->model);
     *in = (rs_input){0};
 }
+
+/* Are all matrices that products use stored in 16 bits or fewer? */
+static bool weights_are_halves(const rs_model *m) {
+    for (int layer = -1; layer < m->graph->n_layers; layer++) {
+        for (int role = 0; role < RS_ROLE_COUNT; role++) {
+            const rs_weight *w = rs_weights_get(m->weights, layer, (rs_role)role);
+            if (w && w->tensor && w->rows > 1 && (w->tensor->dtype == RS_F32 || w->tensor->dtype == RS_F64)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool halves) {
+    enum { AUTO }; /* the first choice of --compute; the others stand in the order of rs_compute */
+    if (o->compute != AUTO) {
+        return (rs_compute)(o->compute - 1);
+    }
+    return halves && weights_are_halves(&in->model) ? RS_COMPUTE_BF16 : RS_COMPUTE_F32;
+}
+
+const char *rs_compute_name(rs_compute c) {
+    static const char *const names[] = {"f32", "tf32", "bf16"};
+    return names[c];
+}

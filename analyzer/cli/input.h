@@ -10,6 +10,7 @@
 #include "data/checkpoint.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
+#include "kernels/op.h"
 
 /* Fields that commands with a MODEL and a TEXT share; stands second in their options struct, behind `arguments`. */
 typedef struct rs_input_options {
@@ -18,6 +19,7 @@ typedef struct rs_input_options {
     int bos; /* rs_bos_policy */
     double rope_theta;
     const char *device;
+    int compute; /* 0: auto; then rs_compute, one on */
     int64_t threads;
     bool quiet;
 } rs_input_options;
@@ -82,6 +84,16 @@ typedef struct rs_input_options {
      false,                                                                                                             \
      0,                                                                                                                 \
      0},                                                                                                                \
+        {"compute",                                                                                                     \
+         0,                                                                                                             \
+         RS_OPT_CHOICE,                                                                                                 \
+         "auto|f32|tf32|bf16",                                                                                          \
+         "how the inputs of products are rounded (default: auto: not at all on the CPU; on a card bf16 where the "      \
+         "weights are no wider)",                                                                                       \
+         offsetof(type, input.compute),                                                                                 \
+         false,                                                                                                         \
+         0,                                                                                                             \
+         0},                                                                                                            \
         {"threads", 't', RS_OPT_INT, "N", "CPU threads (default: all)", offsetof(type, input.threads), false, 1, 4096}, \
     {                                                                                                                   \
         "quiet", 'q', RS_OPT_FLAG, NULL, "no progress and no notes on stderr", offsetof(type, input.quiet), false, 0,   \
@@ -108,6 +120,9 @@ typedef struct rs_input {
 
 /* arguments: MODEL TEXT... (or MODEL alone with --ids). Opens the model for the context that will be run, binds its
  * weights, tokenizes. The tokenizer stays open. */
+/* The arithmetic of products that the options ask for, on a device with `halves` (rs_device_info). */
+rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool halves);
+const char *rs_compute_name(rs_compute c); /* "f32" */
 rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err);
 void rs_input_close(rs_input *in); /* zeroed is fine */
 

@@ -138,6 +138,7 @@ static rs_status set_facts(rs_record *r, const rs_device_info *device, const cha
                 : in->tokenizer ? "no BOS"
                                 : "as given in the ids"},
         {"device", device->name},
+        {"compute", r->compute},
         {"probes", probes},
         {"perplexity_definition",
          "exp(mean_nll); mean_nll = mean of -ln p(token | tokens before it) over all tokens but the first of each "

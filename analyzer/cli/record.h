@@ -12,7 +12,8 @@ typedef struct rs_record {
     rs_store *store;
     const rs_input *input;
     const rs_probe_facts *facts;
-    bool no_state; /* leave out the raw sums, /state */
+    const char *compute; /* arithmetic of products: rs_compute_name */
+    bool no_state;       /* leave out the raw sums, /state */
 } rs_record;
 
 /* Attributes of "/", axes with their own values, /rope. `probes`: names, blank-separated. */

@@ -65,13 +65,10 @@ out:
     return st;
 }
 
-static rs_op project(rs_view x, rs_view w, rs_view bias, rs_mem *y, int64_t first) {
+/* Rows of x into rows first.. of y. */
+static rs_op project(const rs_run *r, rs_view x, rs_view w, rs_view bias, rs_mem *y, int64_t first) {
     int64_t rows = x.dim[0], cols = w.dim[0];
-    return (rs_op){.kind = RS_OP_MATMUL,
-                   .u.matmul = {.x = x,
-                                .w = w,
-                                .bias = bias,
-                                .y = rs_view_2d(y, (size_t)(first * cols) * sizeof(float), RS_F32, rows, cols)}};
+    return rs_pass_matmul(r, x, w, bias, rs_view_2d(y, (size_t)(first * cols) * sizeof(float), RS_F32, rows, cols));
 }
 
 /* q, k, v of rows first..first+n-1 of the sequence. */
@@ -83,9 +80,9 @@ static rs_status project_rows(rs_run *r, int64_t sequence, int64_t first, int64_
     rs_op ops[4] = {
         rs_pass_norm(g, rs_view_3d(x.mem, x.offset, RS_F32, n, 1, g->width),
                      rs_view_3d(r->normed, 0, RS_F32, n, 1, g->width), w[RS_W_ATTN_NORM], w[RS_W_ATTN_NORM_BIAS]),
-        project(h, w[RS_W_Q], w[RS_W_Q_BIAS], r->q, first),
-        project(h, w[RS_W_K], w[RS_W_K_BIAS], r->k, first),
-        project(h, w[RS_W_V], w[RS_W_V_BIAS], r->v, first),
+        project(r, h, w[RS_W_Q], w[RS_W_Q_BIAS], r->q, first),
+        project(r, h, w[RS_W_K], w[RS_W_K_BIAS], r->k, first),
+        project(r, h, w[RS_W_V], w[RS_W_V_BIAS], r->v, first),
     };
     return rs_pass_ops(r, ops, 4, err);
 }
@@ -164,7 +161,8 @@ static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int6
                                 .s = s,
                                 .scale = (float)l->scale,
                                 .row0 = row0,
-                                .col0 = col0}};
+                                .col0 = col0,
+                                .compute = r->o.compute}};
     rs_op mask = {.kind = RS_OP_MASK,
                   .u.mask = {.s = s, .row0 = row0, .col0 = col0, .window = l->window, .softcap = (float)l->softcap}};
     rs_op softmax = {.kind = RS_OP_SOFTMAX,
@@ -174,7 +172,8 @@ static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int6
                                    .col0 = col0,
                                    .window = l->window,
                                    .softcap = scores_watched ? 0 : (float)l->softcap}};
-    rs_op mix = {.kind = RS_OP_MIX, .u.mix = {.p = s, .v = v, .z = z, .row0 = row0, .col0 = col0}};
+    rs_op mix = {.kind = RS_OP_MIX,
+                 .u.mix = {.p = s, .v = v, .z = z, .row0 = row0, .col0 = col0, .compute = r->o.compute}};
     rs_frame f = rs_pass_frame(r, RS_SITE_SCORES, layer, sequence);
     f.view = s;
     f.row0 = row0;
@@ -224,6 +223,7 @@ rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err
     for (int64_t row0 = 0; row0 < r->o.positions; row0 += r->plan.tile_rows) {
         int64_t n = r->o.positions - row0;
         RS_TRY(tile(r, layer, sequence, row0, n < r->plan.tile_rows ? n : r->plan.tile_rows, err));
+        RS_TRY(rs_loader_poll(r->loader, r, err));
         if (rs_cancel_requested()) {
             st = rs_fail(err, RS_E_CANCELLED, "cancelled");
             goto out;

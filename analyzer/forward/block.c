@@ -15,10 +15,6 @@ static rs_activation activation(rs_graph_act a) {
     return map[a];
 }
 
-static rs_op matmul(rs_view x, rs_view w, rs_view bias, rs_view y) {
-    return (rs_op){.kind = RS_OP_MATMUL, .u.matmul = {.x = x, .w = w, .bias = bias, .y = y}};
-}
-
 static rs_op add(rs_view x, rs_view y) { return (rs_op){.kind = RS_OP_ADD, .u.add = {.x = x, .y = y, .a = 1, .b = 1}}; }
 
 /* normed [n, D] -> y [n, D] */
@@ -29,13 +25,13 @@ static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *
     rs_op ops[4];
     size_t c = 0;
     if (r->graph->gated) {
-        ops[c++] = matmul(x, w[RS_W_GATE], w[RS_W_GATE_BIAS], gate);
+        ops[c++] = rs_pass_matmul(r, x, w[RS_W_GATE], w[RS_W_GATE_BIAS], gate);
     }
-    ops[c++] = matmul(x, w[RS_W_UP], w[RS_W_UP_BIAS], up);
+    ops[c++] = rs_pass_matmul(r, x, w[RS_W_UP], w[RS_W_UP_BIAS], up);
     ops[c++] = (rs_op){
         .kind = RS_OP_GATE,
         .u.gate = {.act = activation(r->graph->act), .gate = gate, .up = r->graph->gated ? up : RS_ABSENT, .y = gate}};
-    ops[c++] = matmul(gate, w[RS_W_DOWN], w[RS_W_DOWN_BIAS], y);
+    ops[c++] = rs_pass_matmul(r, gate, w[RS_W_DOWN], w[RS_W_DOWN_BIAS], y);
     return rs_pass_ops(r, ops, c, err);
 }
 
@@ -78,7 +74,7 @@ static rs_status chunk(rs_run *r, int layer, int64_t sequence, int64_t first, in
     rs_view x = rs_pass_residual(r, sequence, first, n), h = rows_of(r->normed, n, g->width),
             y = rows_of(r->branch, n, g->width);
     rs_view z = rs_view_2d(r->z, (size_t)(first * z_width) * sizeof(float), RS_F32, n, z_width);
-    rs_op out_projection = matmul(z, w[RS_W_O], w[RS_W_O_BIAS], y);
+    rs_op out_projection = rs_pass_matmul(r, z, w[RS_W_O], w[RS_W_O_BIAS], y);
     if (g->parallel) { /* both branches read the stream as it entered the layer */
         RS_TRY(norm_rows(r, x, h, w[RS_W_MLP_NORM], w[RS_W_MLP_NORM_BIAS], err));
     }

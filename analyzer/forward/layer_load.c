@@ -1,41 +1,56 @@
-/* Weights on their way to the device: stored bytes are read layer by layer into one host buffer (by a thread, while the
- * layer before is computed), copied to the device as they are, and widened there once per layer. */
+/* Weights on their way to the device: stored bytes are read layer by layer by a thread, while the layer before is
+ * computed; they set out for the device as soon as they are there, and are widened there once per layer. Where the
+ * device shares the host's memory, they are read to their place at once. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <threads.h>
 
 struct rs_loader {
     rs_checkpoint *checkpoint;
     const rs_weights *weights;
-    rs_mem *widened; /* float32 weights of one layer */
+    rs_mem *packed;  /* one layer on the device as in the file, role after role */
+    rs_mem *widened; /* one layer as it is multiplied with */
     rs_mem *bad;     /* [RS_ROLE_COUNT] i64: first value that is not finite, per role */
-    char *stored;    /* bytes of one layer as in the file, role after role */
+    char *stored;    /* where the thread reads to: packed's host address, or `pinned` */
+    void *pinned;    /* host memory of the same size; NULL where the device shares the host's */
     int last;
     thrd_t thread;
-    bool reading; /* the thread is out */
-    int ahead;    /* layer in `stored`, or being read into it; -1 = none */
+    bool reading;     /* the thread is out */
+    atomic_bool read; /* the layer ahead is in `stored` */
+    bool uploaded;    /* ... and on its way to packed */
+    int ahead;        /* layer in `stored`, or being read into it; -1 = none */
     rs_status status;
     rs_error error;
 };
 
 static int64_t align64(int64_t n) { return (n + 63) / 64 * 64; }
 
-void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, int64_t *widened, int64_t *largest) {
-    *stored = *widened = *largest = 0;
+static rs_dtype type_of(const rs_weight *w, rs_dtype matrices) { return w->rows > 1 ? matrices : RS_F32; }
+
+static int64_t widened_bytes(const rs_weight *w, rs_dtype matrices) {
+    return align64(w->rows * w->cols * rs_dtype_block_bytes(type_of(w, matrices)));
+}
+
+static int64_t layer_bytes(const rs_weights *w, int layer) {
+    int64_t bytes = 0;
+    for (int role = 0; role < RS_ROLE_COUNT; role++) {
+        const rs_weight *x = rs_weights_get(w, layer, (rs_role)role);
+        bytes += x && x->tensor ? align64(rs_weight_bytes(x, x->rows)) : 0;
+    }
+    return bytes;
+}
+
+void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t *stored, int64_t *widened) {
+    *stored = *widened = 0;
     for (int layer = 0; layer < g->n_layers; layer++) {
-        int64_t s = 0, f = 0;
+        int64_t s = layer_bytes(w, layer), f = 0;
         for (int role = 0; role < RS_ROLE_COUNT; role++) {
             const rs_weight *x = rs_weights_get(w, layer, (rs_role)role);
-            if (!x || !x->tensor) {
-                continue;
-            }
-            int64_t bytes = rs_weight_bytes(x, x->rows);
-            s += align64(bytes);
-            f += align64(x->rows * x->cols * (int64_t)sizeof(float));
-            *largest = bytes > *largest ? bytes : *largest;
+            f += x && x->tensor ? widened_bytes(x, matrices) : 0;
         }
         *stored = s > *stored ? s : *stored;
         *widened = f > *widened ? f : *widened;
@@ -46,17 +61,15 @@ void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, in
 static int read_layer(void *arg) {
     rs_loader *l = arg;
     char *at = l->stored;
-    for (int role = 0; role < RS_ROLE_COUNT; role++) {
+    for (int role = 0; role < RS_ROLE_COUNT && l->status == RS_OK; role++) {
         const rs_weight *w = rs_weights_get(l->weights, l->ahead, (rs_role)role);
         if (!w || !w->tensor) {
             continue;
         }
         l->status = rs_weight_read(l->checkpoint, w, 0, w->rows, at, &l->error);
-        if (l->status != RS_OK) {
-            return 1;
-        }
         at += align64(rs_weight_bytes(w, w->rows));
     }
+    atomic_store(&l->read, true);
     return 0;
 }
 
@@ -64,6 +77,8 @@ static int read_layer(void *arg) {
 static void start(rs_loader *l, int layer) {
     l->ahead = layer;
     l->status = RS_OK;
+    l->uploaded = false;
+    atomic_store(&l->read, false);
     l->reading = thrd_create(&l->thread, read_layer, l) == thrd_success;
     if (!l->reading) {
         read_layer(l);
@@ -80,14 +95,19 @@ static void join(rs_loader *l) {
 rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_loader *l = NULL;
-    int64_t stored, widened, largest;
-    rs_loader_sizes(r->graph, r->weights, &stored, &widened, &largest);
+    int64_t stored, widened;
+    rs_loader_sizes(r->graph, r->weights, rs_pass_weight_type(r->o.compute), &stored, &widened);
     RS_TRY(RS_NEW(&l, 1, err));
     l->checkpoint = r->checkpoint;
     l->weights = r->weights;
     l->last = last;
     l->ahead = -1;
-    RS_TRY(RS_NEW(&l->stored, (size_t)stored, err));
+    RS_TRY(r->backend->alloc(r->device, (size_t)stored, &l->packed, err));
+    l->stored = r->backend->host(r->device, l->packed);
+    if (!l->stored) {
+        RS_TRY(r->backend->host_new(r->device, (size_t)stored, &l->pinned, err));
+        l->stored = l->pinned;
+    }
     RS_TRY(r->backend->alloc(r->device, (size_t)widened, &l->widened, err));
     RS_TRY(r->backend->alloc(r->device, sizeof(int64_t) * RS_ROLE_COUNT, &l->bad, err));
     *out = l;
@@ -102,17 +122,29 @@ void rs_loader_destroy(rs_loader *l, rs_run *r) {
         return;
     }
     join(l);
+    r->backend->release(r->device, l->packed);
     r->backend->release(r->device, l->widened);
     r->backend->release(r->device, l->bad);
-    rs_free(l->stored);
+    r->backend->host_release(r->device, l->pinned);
     rs_free(l);
 }
 
-static rs_op widen(rs_run *r, const rs_weight *w, int64_t n, rs_mem *dst, size_t offset, rs_view bad) {
-    return (rs_op){.kind = RS_OP_WIDEN,
-                   .u.widen = {.src = rs_view_1d(r->packed, 0, w->tensor->dtype, n),
-                               .dst = rs_view_1d(dst, offset, RS_F32, n),
-                               .bad = bad}};
+rs_status rs_loader_poll(rs_loader *l, rs_run *r, rs_error *err) {
+    rs_status st = RS_OK;
+    if (l->ahead < 0 || l->uploaded || !atomic_load(&l->read) || l->status != RS_OK) {
+        return RS_OK;
+    }
+    if (l->pinned) {
+        RS_TRY(r->backend->upload(r->device, l->packed, 0, l->pinned, (size_t)layer_bytes(l->weights, l->ahead), err));
+    }
+    l->uploaded = true;
+out:
+    return st;
+}
+
+static rs_op widen(rs_view src, rs_view dst, rs_view bad) {
+    dst = rs_view_1d(dst.mem, dst.offset, dst.dtype, rs_view_size(&src));
+    return (rs_op){.kind = RS_OP_WIDEN, .u.widen = {.src = src, .dst = dst, .bad = bad}};
 }
 
 static rs_status nonfinite(const rs_weight *w, int64_t index, rs_error *err) {
@@ -141,12 +173,34 @@ static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err) {
     return st;
 }
 
-static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset) {
-    return w->rows == 1 ? rs_view_1d(m, offset, RS_F32, w->cols) : rs_view_2d(m, offset, RS_F32, w->rows, w->cols);
+static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset, rs_dtype matrices) {
+    return w->rows == 1 ? rs_view_1d(m, offset, RS_F32, w->cols) : rs_view_2d(m, offset, matrices, w->rows, w->cols);
+}
+
+/* All roles of the layer, from packed to widened. */
+static rs_status widen_layer(rs_loader *l, rs_run *r, rs_layer_weights *out, rs_error *err) {
+    rs_status st = RS_OK;
+    size_t from = 0, to = 0;
+    rs_dtype matrices = rs_pass_weight_type(r->o.compute);
+    for (int role = 0; role < RS_ROLE_COUNT; role++) {
+        const rs_weight *w = rs_weights_get(l->weights, l->ahead, (rs_role)role);
+        if (!w || !w->tensor) {
+            continue;
+        }
+        out->w[role] = shaped(w, l->widened, to, matrices);
+        rs_op op = widen(rs_view_1d(l->packed, from, w->tensor->dtype, w->rows * w->cols), out->w[role],
+                         rs_view_1d(l->bad, sizeof(int64_t) * (size_t)role, RS_I64, 1));
+        RS_TRY(rs_pass_ops(r, &op, 1, err));
+        from += (size_t)align64(rs_weight_bytes(w, w->rows));
+        to += (size_t)widened_bytes(w, matrices);
+    }
+out:
+    return st;
 }
 
 rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err) {
     rs_status st = RS_OK;
+    memset(out, 0, sizeof *out);
     if (l->ahead != layer) {
         join(l);
         start(l, layer);
@@ -155,23 +209,11 @@ rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *
     if (l->status != RS_OK) {
         return rs_fail(err, l->status, "%s", l->error.message);
     }
-    const char *at = l->stored;
-    size_t offset = 0;
-    memset(out, 0, sizeof *out);
+    RS_TRY(rs_loader_poll(l, r, err));
+    RS_TRY(r->backend->await_uploads(r->device, err));
     RS_TRY(reset_bad(r, l->bad, RS_ROLE_COUNT, err));
-    for (int role = 0; role < RS_ROLE_COUNT; role++) {
-        const rs_weight *w = rs_weights_get(l->weights, layer, (rs_role)role);
-        if (!w || !w->tensor) {
-            continue;
-        }
-        int64_t bytes = rs_weight_bytes(w, w->rows), n = w->rows * w->cols;
-        RS_TRY(r->backend->write(r->device, r->packed, 0, at, (size_t)bytes, err));
-        rs_op op = widen(r, w, n, l->widened, offset, rs_view_1d(l->bad, sizeof(int64_t) * (size_t)role, RS_I64, 1));
-        RS_TRY(rs_pass_ops(r, &op, 1, err));
-        out->w[role] = shaped(w, l->widened, offset);
-        at += align64(bytes);
-        offset += (size_t)align64(n * (int64_t)sizeof(float));
-    }
+    RS_TRY(widen_layer(l, r, out, err));
+    /* Waits for the device: behind it nobody reads packed or the host's copy any more, and the next layer may come. */
     RS_TRY(check_bad(l, r, layer, err));
     if (layer < l->last) {
         start(l, layer + 1);
@@ -189,7 +231,7 @@ rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n
     RS_TRY(rs_weight_read(r->checkpoint, w, first, n, host, err));
     RS_TRY(r->backend->write(r->device, r->packed, 0, host, (size_t)bytes, err));
     RS_TRY(reset_bad(r, l->bad, 1, err));
-    rs_op op = widen(r, w, n * w->cols, dst.mem, dst.offset, rs_view_1d(l->bad, 0, RS_I64, 1));
+    rs_op op = widen(rs_view_1d(r->packed, 0, w->tensor->dtype, n * w->cols), dst, rs_view_1d(l->bad, 0, RS_I64, 1));
     RS_TRY(rs_pass_ops(r, &op, 1, err));
     RS_TRY(r->backend->read(r->device, l->bad, 0, &bad, sizeof bad, err));
     if (bad != INT64_MAX) {

@@ -75,3 +75,9 @@ rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_v
                               .add = weight.mem ? g->norm_add : 0,
                               .eps = g->norm_eps}};
 }
+
+rs_dtype rs_pass_weight_type(rs_compute compute) { return compute == RS_COMPUTE_BF16 ? RS_BF16 : RS_F32; }
+
+rs_op rs_pass_matmul(const rs_run *r, rs_view x, rs_view w, rs_view bias, rs_view y) {
+    return (rs_op){.kind = RS_OP_MATMUL, .u.matmul = {.x = x, .w = w, .bias = bias, .y = y, .compute = r->o.compute}};
+}

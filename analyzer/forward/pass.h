@@ -42,7 +42,8 @@ bool rs_rotary_equal(const rs_rotary *a, const rs_rotary *b);
  * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct rs_layer_weights {
-    rs_view w[RS_ROLE_COUNT]; /* f32 device; [rows, cols] matrices, [cols] vectors; absent where the model has none */
+    rs_view w[RS_ROLE_COUNT]; /* on the device; [rows, cols] matrices in rs_pass_weight_type, [cols] f32 vectors; absent
+                                 where the model has none */
 } rs_layer_weights;
 
 typedef struct rs_loader rs_loader; /* layer_load.c: reads layer l + 1 while layer l is computed */
@@ -68,7 +69,7 @@ struct rs_run {
     rs_mem *tables;          /* cos then sin, [max rotations, T, F] each */
     rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
     rs_mem *vocab, *logits; /* [Vc, D], [rows, Vc] */
-    rs_mem *packed;         /* stored bytes on their way to float32 */
+    rs_mem *packed;         /* stored rows of embedding or vocabulary on their way to float32 */
     rs_mem *targets, *loss; /* [B*T] i32, [B*T, 3] f64 */
     int64_t slots_max;
     int rotations_max;
@@ -99,6 +100,10 @@ rs_status rs_pass_fire(rs_run *r, rs_frame *f, rs_error *err);
 rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence);
 /* [n, D] rows of the residual stream. */
 rs_view rs_pass_residual(const rs_run *r, int64_t sequence, int64_t first, int64_t n);
+/* Type in which matrices are kept on the device: what the arithmetic of the run rounds them to anyway. */
+rs_dtype rs_pass_weight_type(rs_compute compute);
+/* y = x w^T + bias in the run's arithmetic; bias may be absent. */
+rs_op rs_pass_matmul(const rs_run *r, rs_view x, rs_view w, rs_view bias, rs_view y);
 /* y = norm(x) with the graph's kind; weight and bias may be absent. x, y: [rows, groups, width]. */
 rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_view bias);
 
@@ -106,10 +111,13 @@ rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_v
 rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err);
 void rs_loader_destroy(rs_loader *l, rs_run *r);
 rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err);
-/* Rows [first, first+n) of a weight, read now, widened into dst [n, cols] f32 (n * cols elements of dst's buffer). */
+/* Goes on with the layer that is being read ahead: what has arrived sets out for the device. To be called now and then
+ * while a layer is computed. */
+rs_status rs_loader_poll(rs_loader *l, rs_run *r, rs_error *err);
+/* Rows [first, first+n) of a weight, read now, widened into dst [n, cols], f32 or bf16. */
 rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, rs_view dst, rs_error *err);
-/* Bytes: stored bytes of the largest layer, its float32 bytes, and the largest single weight's stored bytes. */
-void rs_loader_sizes(const rs_graph *g, const rs_weights *w, int64_t *stored, int64_t *widened, int64_t *largest);
+/* Bytes of the largest layer: as stored, and with its matrices in the given type. */
+void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t *stored, int64_t *widened);
 
 rs_status rs_embed_run(rs_run *r, rs_error *err);                    /* embed.c */
 rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err); /* attention.c: tables of the layer */

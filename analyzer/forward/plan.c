@@ -68,7 +68,8 @@ static int64_t stored_total(const rs_graph *g, const rs_weights *w) {
 }
 
 rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err) {
-    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened, largest;
+    int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened;
+    rs_dtype matrices = rs_pass_weight_type(o->compute);
     if (T < 2 || B < 1 || T > INT32_MAX || B > INT32_MAX || T * B > INT64_C(1) << 40) {
         return rs_fail(
             err, RS_E_USAGE,
@@ -77,7 +78,7 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     }
     rs_pass_widths widest = rs_pass_widest(g);
     int64_t heads = widest.q + widest.k + widest.v + widest.z, hidden = widest.hidden;
-    rs_loader_sizes(g, w, &stored, &widened, &largest);
+    rs_loader_sizes(g, w, matrices, &stored, &widened);
     memset(out, 0, sizeof *out);
     out->tile_rows = o->tile_rows > 0 ? o->tile_rows : clamp_rows(TILE_BYTES, g->max_heads * T * F4, ROW_QUANTUM, 256);
     out->tile_rows = out->tile_rows > T ? T : out->tile_rows;
@@ -89,11 +90,11 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     int64_t embed_chunk = out->chunk_rows * rs_weight_bytes(rs_weights_get(w, -1, RS_W_EMBED), 1);
     int64_t vocab_stored = rs_weight_bytes(rs_weights_get(w, -1, RS_W_UNEMBED), out->vocab_chunk);
     out->residual = B * T * D * F4;
-    out->packed = max64(max64(largest, embed_chunk), max64(vocab_stored, D * F4));
+    out->packed = max64(embed_chunk, max64(vocab_stored, D * F4));
     out->weights = stored + widened + out->packed;
     out->scratch = (heads + g->max_pairs * 2) * T * F4 + out->chunk_rows * (2 * hidden + 2 * D) * F4 +
                    g->max_heads * out->tile_rows * (T + 2) * F4 + B * T * (4 + 3 * 8);
-    out->vocabulary = out->vocab_chunk * D * F4 + out->logit_rows * out->vocab_chunk * F4;
+    out->vocabulary = out->vocab_chunk * D * rs_dtype_block_bytes(matrices) + out->logit_rows * out->vocab_chunk * F4;
     out->total = out->residual + out->weights + out->scratch + out->vocabulary;
     out->stored_bytes = stored_total(g, w);
     out->flops = run_flops(g, o);

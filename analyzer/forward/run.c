@@ -98,7 +98,8 @@ static rs_status allocate(rs_run *r, rs_error *err) {
     RS_TRY(device_new(r, &r->stats, g->max_heads * p->tile_rows * 2, sizeof(float), err));
     RS_TRY(device_new(r, &r->tables, 2 * r->rotations_max * T * g->max_pairs, sizeof(float), err));
     RS_TRY(device_new(r, &r->index, rs_pass_index(r).total, sizeof(int32_t), err));
-    RS_TRY(device_new(r, &r->vocab, p->vocab_chunk * g->width, sizeof(float), err));
+    RS_TRY(device_new(r, &r->vocab, p->vocab_chunk * g->width,
+                      (size_t)rs_dtype_block_bytes(rs_pass_weight_type(r->o.compute)), err));
     RS_TRY(device_new(r, &r->logits, p->logit_rows * p->vocab_chunk, sizeof(float), err));
     RS_TRY(device_new(r, &r->packed, p->packed, 1, err));
     RS_TRY(device_new(r, &r->targets, tokens, sizeof(int32_t), err));

@@ -38,9 +38,10 @@ typedef struct rs_run_options {
     int n_hooks;
     const rs_edit *edits; /* [n_edits], borrowed */
     int n_edits;
-    bool loss;         /* compute token NLL */
-    int64_t tile_rows; /* query rows per attention tile; 0 = by the model's shape */
-    int last_layer;    /* stop after this layer (for dump of early sites); < 0 = all */
+    bool loss;          /* compute token NLL */
+    rs_compute compute; /* arithmetic of products */
+    int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape */
+    int last_layer;     /* stop after this layer (for dump of early sites); < 0 = all */
     /* progress(ctx, layer, sequence): called after each sequence of each layer and, with layer == n_layers, per
      * vocabulary chunk. May be NULL. */
     void (*progress)(void *ctx, int layer, int64_t done, int64_t total);
@@ -50,8 +51,8 @@ typedef struct rs_run_options {
 /* Bytes a run will need, before anything is read or allocated. */
 typedef struct rs_plan {
     int64_t residual, weights, scratch, vocabulary,
-        total;            /* bytes; weights: one layer as stored (read ahead), one in float32 */
-    int64_t packed;       /* of `weights`: stored bytes on their way to float32, the largest piece */
+        total;            /* bytes; weights: one layer as stored (read ahead), one as it is multiplied with */
+    int64_t packed;       /* of `weights`: stored rows of the embedding or vocabulary on their way to float32 */
     int64_t stored_bytes; /* read from disk once */
     double flops;         /* of products, with causal and window skipping */
     int64_t tile_rows, chunk_rows, vocab_chunk, logit_rows; /* by the model's shape and the options alone */

@@ -68,7 +68,7 @@ static rs_status logits(rs_run *r, int64_t sequence, int64_t first, int64_t n, i
     bool watched = rs_pass_watched(r, RS_SITE_LOGITS, -1);
     float softcap = r->graph->final_softcap;
     rs_view y = rs_view_2d(r->logits, 0, RS_F32, n, V);
-    rs_op product = {.kind = RS_OP_MATMUL, .u.matmul = {.x = rs_pass_residual(r, sequence, first, n), .w = w, .y = y}};
+    rs_op product = rs_pass_matmul(r, rs_pass_residual(r, sequence, first, n), w, RS_ABSENT, y);
     /* A row far behind the last column sees all of them: the mask does nothing but cap. */
     rs_op cap = {.kind = RS_OP_MASK,
                  .u.mask = {.s = rs_view_3d(r->logits, 0, RS_F32, 1, n, V), .row0 = V, .col0 = 0, .softcap = softcap}};
@@ -95,7 +95,7 @@ out:
 
 static rs_status vocabulary_chunk(rs_run *r, int64_t v0, int64_t n, rs_error *err) {
     rs_status st = RS_OK;
-    rs_view w = rs_view_2d(r->vocab, 0, RS_F32, n, r->graph->width);
+    rs_view w = rs_view_2d(r->vocab, 0, rs_pass_weight_type(r->o.compute), n, r->graph->width);
     RS_TRY(rs_loader_rows(r, rs_weights_get(r->weights, -1, RS_W_UNEMBED), v0, n, w, err));
     for (int64_t s = 0; s < r->o.sequences; s++) {
         for (int64_t first = 0; first < r->o.positions; first += r->plan.logit_rows) {

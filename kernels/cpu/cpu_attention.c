@@ -49,7 +49,11 @@ static void score_rows(const scores_job *j, int64_t h, int64_t r0) {
 
 rs_status rs_cpu_scores(rs_device *d, const rs_op *op, rs_error *err) {
     rs_status st = RS_OK;
-    const rs_op_scores *o = &op->u.scores;
+    rs_op_scores rounded = op->u.scores;
+    const rs_op_scores *o = &rounded;
+    rs_mem q, k;
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED, o->compute, &rounded.q, &q, err));
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED_MORE, o->compute, &rounded.k, &k, err));
     int64_t R = o->q.dim[0], H = o->q.dim[1], C = o->k.dim[0], S = o->k.dim[1], blocks = blocks_of(R, ROW_BLOCK);
     scores_job j = {.hot = d->hot, .o = o, .panel = d->hot->panel_cols, .depth = o->q.dim[2]};
     void *panels = NULL;
@@ -106,7 +110,11 @@ static void mix_rows(const mix_job *j, int64_t h, int64_t r0) {
 
 rs_status rs_cpu_mix(rs_device *d, const rs_op *op, rs_error *err) {
     rs_status st = RS_OK;
-    const rs_op_mix *o = &op->u.mix;
+    rs_op_mix rounded = op->u.mix;
+    const rs_op_mix *o = &rounded;
+    rs_mem p, v;
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED, o->compute, &rounded.p, &p, err));
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED_MORE, o->compute, &rounded.v, &v, err));
     int64_t H = o->p.dim[0], R = o->p.dim[1], C = o->p.dim[2], K = o->v.dim[1];
     int64_t blocks = blocks_of(R, ROW_BLOCK), depths = blocks_of(C, DEPTH);
     mix_job j = {.hot = d->hot, .o = o, .panel = d->hot->panel_cols, .group = H / K};

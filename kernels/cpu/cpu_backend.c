@@ -147,6 +147,16 @@ static rs_status cpu_read(rs_device *d, rs_mem *m, size_t offset, void *dst, siz
     return st;
 }
 
+static rs_status cpu_host_new(rs_device *d, size_t bytes, void **out, rs_error *err) {
+    (void)d;
+    return rs_new(out, bytes, 1, err);
+}
+
+static void cpu_host_release(rs_device *d, void *memory) {
+    (void)d;
+    rs_free(memory);
+}
+
 static rs_status cpu_zero(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err) {
     (void)d;
     rs_status st = check_range(m, offset, bytes, "zeroing", err);
@@ -189,6 +199,7 @@ static rs_cpu_op_fn *const op_functions[RS_OP_COUNT] = {
     [RS_OP_PAIR_REDUCE] = rs_cpu_pair_reduce,
     [RS_OP_LOGIT_SAMPLE] = rs_cpu_logit_sample,
     [RS_OP_PATTERN_REDUCE] = rs_cpu_pattern_reduce,
+    [RS_OP_PROFILE_REDUCE] = rs_cpu_profile_reduce,
 };
 
 rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,
@@ -242,6 +253,10 @@ const rs_backend rs_backend_cpu = {
     .release = cpu_release,
     .write = cpu_write,
     .read = cpu_read,
+    .host_new = cpu_host_new,
+    .host_release = cpu_host_release,
+    .upload = cpu_write,
+    .await_uploads = cpu_sync,
     .zero = cpu_zero,
     .run = cpu_run,
     .sync = cpu_sync,

@@ -19,6 +19,8 @@ typedef enum rs_cpu_scratch {
     RS_CPU_PRODUCTS, /* products of LOGIT_SAMPLE */
     RS_CPU_QUERIES,  /* rotated queries and sums of LOGIT_SAMPLE */
     RS_CPU_INDEX,    /* index tables made up by an op */
+    RS_CPU_ROUNDED,  /* inputs of a product, rounded */
+    RS_CPU_ROUNDED_MORE,
     RS_CPU_SCRATCHES
 } rs_cpu_scratch;
 
@@ -46,9 +48,16 @@ static inline int rs_cpu_threads(const rs_device *d, int64_t units) { return uni
 rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,
                              int64_t limit, rs_error *err);
 
+/* Inputs of a product as it takes them (cpu_round.c): with RS_COMPUTE_F32 and a float32 view nothing happens; otherwise
+ * *v becomes a packed float32 view of *mem, scratch of that slot, with the values rounded. */
+rs_status rs_cpu_rounded(rs_device *d, rs_cpu_scratch slot, rs_compute compute, rs_view *v, rs_mem *mem, rs_error *err);
+/* dst[i] = src[i] rounded to bfloat16, ties to even; NaN stays NaN. [n] */
+void rs_cpu_to_bf16(const float *src, uint16_t *dst, int64_t n);
+
 typedef rs_status rs_cpu_op_fn(rs_device *d, const rs_op *op, rs_error *err);
 rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax,
     rs_cpu_cross_entropy;
-rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce;
+rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce,
+    rs_cpu_profile_reduce;
 
 #endif

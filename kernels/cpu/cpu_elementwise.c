@@ -12,14 +12,17 @@ rs_status rs_cpu_widen(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_widen *o = &op->u.widen;
     const rs_cpu_hot *hot = d->hot;
     const char *src = rs_cpu_data(&o->src);
-    float *dst = rs_cpu_data(&o->dst);
+    float *dst = o->dst.dtype == RS_F32 ? rs_cpu_data(&o->dst) : NULL;
+    uint16_t *rounded = dst ? NULL : rs_cpu_data(&o->dst);
     int64_t n = o->dst.dim[0], worst = INT64_MAX, *bad = rs_cpu_data(&o->bad);
     int64_t part_bytes = PART / rs_dtype_block(o->src.dtype) * rs_dtype_block_bytes(o->src.dtype);
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, n)) reduction(min : worst)
     for (int64_t at = 0; at < n; at += PART) {
         int64_t count = n - at < PART ? n - at : PART;
-        hot->widen(o->src.dtype, src + at / PART * part_bytes, dst + at, count);
-        int64_t first = bad ? hot->first_bad(dst + at, count) : count;
+        float part[PART], *to = dst ? dst + at : part;
+        hot->widen(o->src.dtype, src + at / PART * part_bytes, to, count);
+        int64_t first = bad ? hot->first_bad(to, count) : count;
+        if (rounded) rs_cpu_to_bf16(to, rounded + at, count);
         if (first < count && at + first < worst) worst = at + first;
     }
     if (bad && worst < *bad) *bad = worst;
@@ -45,14 +48,30 @@ rs_status rs_cpu_norm(rs_device *d, const rs_op *op, rs_error *err) {
     return RS_OK;
 }
 
+/* Sums of probes: few numbers. */
+static void add_doubles(const rs_op_add *o) {
+    const double *x = rs_cpu_data(&o->x);
+    double *y = rs_cpu_data(&o->y);
+    for (int64_t r = 0; r < o->x.dim[0]; r++) {
+        const double *from = x + r * o->x.stride[0];
+        double *to = y + r * o->y.stride[0];
+        for (int64_t c = 0; c < o->x.dim[1]; c++) to[c] = o->a * from[c] + (o->b == 0 ? 0 : o->b * to[c]);
+    }
+}
+
 rs_status rs_cpu_add(rs_device *d, const rs_op *op, rs_error *err) {
     (void)err;
     const rs_op_add *o = &op->u.add;
+    if (o->x.dtype == RS_F64) {
+        add_doubles(o);
+        return RS_OK;
+    }
     const float *x = rs_cpu_data(&o->x);
     float *y = rs_cpu_data(&o->y);
     int64_t rows = o->x.dim[0], cols = o->x.dim[1];
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, rows *cols))
-    for (int64_t r = 0; r < rows; r++) d->hot->add(x + r * o->x.stride[0], y + r * o->y.stride[0], o->a, o->b, cols);
+    for (int64_t r = 0; r < rows; r++)
+        d->hot->add(x + r * o->x.stride[0], y + r * o->y.stride[0], (float)o->a, (float)o->b, cols);
     return RS_OK;
 }
 

@@ -96,7 +96,13 @@ static rs_status matmul_blas(const rs_op_matmul *o, rs_error *err) {
 }
 
 rs_status rs_cpu_matmul(rs_device *d, const rs_op *op, rs_error *err) {
-    const rs_op_matmul *o = &op->u.matmul;
-    if (rs_view_present(&o->bias)) fill_bias(d, o);
-    return d->hot->beats_blas && o->y.dim[0] >= LEAST_ROWS ? matmul_panels(d, o, err) : matmul_blas(o, err);
+    rs_status st = RS_OK;
+    rs_op_matmul o = op->u.matmul;
+    rs_mem x, w;
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED, o.compute, &o.x, &x, err));
+    RS_TRY(rs_cpu_rounded(d, RS_CPU_ROUNDED_MORE, o.compute, &o.w, &w, err));
+    if (rs_view_present(&o.bias)) fill_bias(d, &o);
+    st = d->hot->beats_blas && o.y.dim[0] >= LEAST_ROWS ? matmul_panels(d, &o, err) : matmul_blas(&o, err);
+out:
+    return st;
 }

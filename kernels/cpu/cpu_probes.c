@@ -1,4 +1,4 @@
-/* kernels/cpu/cpu_probes.c: the sums that probes ask for: PAIR_REDUCE and PATTERN_REDUCE. */
+/* kernels/cpu/cpu_probes.c: the sums that probes ask for: PAIR_REDUCE, PATTERN_REDUCE, PROFILE_REDUCE. */
 #include "kernels/cpu/cpu_device.h"
 
 /* ---- pairs ---- */
@@ -194,4 +194,34 @@ rs_status rs_cpu_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     }
 out:
     return st;
+}
+
+/* ---- profiles ---- */
+
+/* One head. */
+static void reduce_profile(const rs_op_profile_reduce *o, int64_t h, const int32_t *start) {
+    int64_t T = o->profile.dim[1], n = o->start.dim[0];
+    int64_t most_d = o->window > 0 && o->window < T - 1 ? o->window : T - 1;
+    const double *p = (const double *)rs_cpu_data(&o->profile) + h * T;
+    double *bins = (double *)rs_cpu_data(&o->bins) + h * n, distance = 0, toeplitz = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t d = start[i]; d < (i + 1 < n ? start[i + 1] : T); d++) sum += p[d];
+        bins[i] += sum;
+    }
+    for (int64_t d = 0; d < T; d++) distance += (double)d * p[d];
+    for (int64_t d = 0; d < most_d; d++) toeplitz += p[d] * p[d] / (double)(T - 1 - d);
+    ((double *)rs_cpu_data(&o->distance))[h] += distance;
+    ((double *)rs_cpu_data(&o->toeplitz))[h] += toeplitz;
+}
+
+rs_status rs_cpu_profile_reduce(rs_device *d, const rs_op *op, rs_error *err) {
+    const rs_op_profile_reduce *o = &op->u.profile_reduce;
+    const int32_t *start = rs_cpu_data(&o->start);
+    int64_t H = o->profile.dim[0], T = o->profile.dim[1];
+    rs_status st = rs_cpu_check_index("profile_reduce", "start", start, o->start.dim[0], 0, T, err);
+    if (st != RS_OK) return st;
+#pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, H *T))
+    for (int64_t h = 0; h < H; h++) reduce_profile(o, h, start);
+    return RS_OK;
 }

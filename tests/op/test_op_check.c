@@ -112,14 +112,20 @@ static void test_shapes(void **state) {
     op = matmul(), op.u.matmul.x.dim[0] = 0;
     refused(op, "'x'", "is 0, expected 1");
     op = matmul(), op.kind = RS_OP_COUNT;
-    refused(op, "op 14", "does not exist");
+    refused(op, "op 15", "does not exist");
 }
 
 static void test_types(void **state) {
     (void)state;
     rs_op op = matmul();
     op.u.matmul.w = of_type(op.u.matmul.w, RS_BF16);
-    refused(op, "'w'", "BF16");
+    refused(op, "'w'", "bfloat16");
+    op.u.matmul.compute = RS_COMPUTE_BF16;
+    accepted(op);
+    op.u.matmul.w = of_type(op.u.matmul.w, RS_F64);
+    refused(op, "'w'", "F64");
+    op = matmul(), op.u.matmul.compute = (rs_compute)7;
+    refused(op, "op matmul", "arithmetic");
     op = matmul(), op.u.matmul.x.offset = 2;
     refused(op, "'x'", "offset");
     rs_op widen = {.kind = RS_OP_WIDEN,

@@ -392,17 +392,59 @@ static void body_pattern_more(rs_rig *r) {
     run_pattern(r, &(pattern_case){600, 1, 256, 0, 3, true, true, false, true});
 }
 
+/* ---- profile_reduce ---- */
+
+static void run_profile(rs_rig *r, int64_t H, int64_t T, int64_t n, int64_t window) {
+    rs_rng rng;
+    rs_rng_init(&rng, (uint64_t)(T + n));
+    double *profile = rs_rig_doubles(H * T), *bins = numbered(H * n), *distance = numbered(H), *toeplitz = numbered(H);
+    int32_t *start = rs_rig_zeros(n, sizeof *start);
+    for (int64_t i = 0; i < H * T; i++) profile[i] = rs_rng_uniform(&rng);
+    for (int64_t i = 0; i < n; i++) start[i] = (int32_t)(i * (T - 1) / n + (i > 0)); /* from 0, of several lengths */
+    rs_view vb = RS_RIG_PUT(r, RS_F64, 0, bins, H, n), vd = RS_RIG_PUT(r, RS_F64, 0, distance, H),
+            vt = RS_RIG_PUT(r, RS_F64, 0, toeplitz, H);
+    rs_op op = {.kind = RS_OP_PROFILE_REDUCE,
+                .u.profile_reduce = {.profile = RS_RIG_PUT(r, RS_F64, 0, profile, H, T),
+                                     .start = RS_RIG_PUT(r, RS_I32, 0, start, n),
+                                     .bins = vb,
+                                     .distance = vd,
+                                     .toeplitz = vt,
+                                     .window = window}};
+    rs_rig_run(r, &op);
+    for (int64_t i = 0; i < H * T; i++) {
+        int64_t h = i / T, d = i % T, bin = 0;
+        while (bin + 1 < n && start[bin + 1] <= d) bin++;
+        bins[h * n + bin] += profile[i];
+        distance[h] += (double)d * profile[i];
+        if (d < T - 1 && (window == 0 || d < window)) toeplitz[h] += profile[i] * profile[i] / (double)(T - 1 - d);
+    }
+    double *got_bins = rs_rig_get(r, &vb), *got_distance = rs_rig_get(r, &vd), *got_toeplitz = rs_rig_get(r, &vt);
+    /* Sums of at most 700 numbers in float64, in another order. */
+    rs_rig_close_f64(r, "profile bins", got_bins, bins, H * n, 1e-13);
+    rs_rig_close_f64(r, "profile distance", got_distance, distance, H, 1e-13);
+    rs_rig_close_f64(r, "profile toeplitz", got_toeplitz, toeplitz, H, 1e-13);
+    free(profile), free(bins), free(distance), free(toeplitz), free(start);
+    free(got_bins), free(got_distance), free(got_toeplitz);
+}
+
+static void body_profile(rs_rig *r) {
+    run_profile(r, 1, 1, 1, 0);
+    run_profile(r, 3, 2, 2, 0);
+    run_profile(r, 2, 700, 40, 0);
+    run_profile(r, 2, 257, 257, 33);
+    run_profile(r, 5, 64, 3, 1000);
+}
+
 static void test_pair(void **state) { (void)state, rs_rig_each(body_pair); }
 static void test_sample(void **state) { (void)state, rs_rig_each(body_sample); }
 static void test_pattern(void **state) { (void)state, rs_rig_each(body_pattern); }
 static void test_pattern_more(void **state) { (void)state, rs_rig_each(body_pattern_more); }
+static void test_profile(void **state) { (void)state, rs_rig_each(body_profile); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pair),
-        cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_pattern),
-        cmocka_unit_test(test_pattern_more),
+        cmocka_unit_test(test_pair),         cmocka_unit_test(test_sample),  cmocka_unit_test(test_pattern),
+        cmocka_unit_test(test_pattern_more), cmocka_unit_test(test_profile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

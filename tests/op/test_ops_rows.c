@@ -118,8 +118,10 @@ static void body_matmul(rs_rig *r) {
 
 /* ---- add ---- */
 
-static void run_add(rs_rig *r, float a, float b, bool in_place) {
-    enum { R = 37, C = 129, N = R * C };
+/* gap: spare elements behind a row of x; rows of a multiple of four with such a gap may go four at a time. */
+static void run_add(rs_rig *r, float a, float b, bool in_place, int C, int gap) {
+    enum { R = 37 };
+    int N = R * C;
     rs_rng rng;
     rs_rng_init(&rng, 4);
     float *x = rs_rig_normal(&rng, N, 1), *y = rs_rig_normal(&rng, N, 1);
@@ -127,7 +129,7 @@ static void run_add(rs_rig *r, float a, float b, bool in_place) {
     if (b == 0) y[5] = NAN; /* must not be read */
     for (int i = 0; i < N; i++)
         want[i] = (double)a * (double)x[i] + (b != 0 ? (double)b * (double)(in_place ? x[i] : y[i]) : 0);
-    rs_view vx = RS_RIG_PUT(r, RS_F32, 1, x, R, C), vy = in_place ? vx : RS_RIG_PUT(r, RS_F32, 7, y, R, C);
+    rs_view vx = RS_RIG_PUT(r, RS_F32, gap, x, R, C), vy = in_place ? vx : RS_RIG_PUT(r, RS_F32, 7 * gap, y, R, C);
     rs_op op = {.kind = RS_OP_ADD, .u.add = {.x = vx, .y = vy, .a = a, .b = b}};
     rs_rig_run(r, &op);
     float *got = rs_rig_get(r, &vy);
@@ -135,11 +137,35 @@ static void run_add(rs_rig *r, float a, float b, bool in_place) {
     free(x), free(y), free(want), free(got);
 }
 
+static void run_add_doubles(rs_rig *r, double a, double b) {
+    enum { R = 3, C = 401, N = R * C };
+    rs_rng rng;
+    rs_rng_init(&rng, 5);
+    double *x = rs_rig_doubles(N), *y = rs_rig_doubles(N), *want = rs_rig_doubles(N);
+    for (int i = 0; i < N; i++) {
+        x[i] = rs_rng_normal(&rng);
+        y[i] = b == 0 ? (double)NAN : rs_rng_normal(&rng);
+        want[i] = a * x[i] + (b == 0 ? 0 : b * y[i]);
+    }
+    rs_view vx = RS_RIG_PUT(r, RS_F64, 2, x, R, C), vy = RS_RIG_PUT(r, RS_F64, 1, y, R, C);
+    rs_op op = {.kind = RS_OP_ADD, .u.add = {.x = vx, .y = vy, .a = a, .b = b}};
+    rs_rig_run(r, &op);
+    double *got = rs_rig_get(r, &vy);
+    rs_rig_close_f64(r, "add of doubles", got, want, N, 4e-16); /* a sum of two products, each rounded, or not */
+    free(x), free(y), free(want), free(got);
+}
+
 static void body_add(rs_rig *r) {
-    run_add(r, 1, 1, false);
-    run_add(r, 0.5F, 0, false);
-    run_add(r, 24, 0, true);
-    run_add(r, 2, -3, true);
+    for (int fours = 0; fours < 2; fours++) {
+        int C = fours ? 1284 : 129, gap = fours ? 4 : 1;
+        run_add(r, 1, 1, false, C, gap);
+        run_add(r, 0.5F, 0, false, C, gap);
+        run_add(r, 24, 0, true, C, gap);
+        run_add(r, 2, -3, true, C, gap);
+    }
+    run_add(r, 2, -3, false, 1, 0);
+    run_add_doubles(r, 1.0 / 3.0, 0);
+    run_add_doubles(r, 2, -3);
 }
 
 /* ---- gate ---- */
@@ -157,16 +183,17 @@ static double act_reference(rs_activation act, double x) {
 
 /* Every value from -20 to 20 in steps of 1/1024, and the ends. Error in units of max(1, |x|): gelu of a negative x is a
  * small difference of numbers near 1 in float32 whoever computes it. */
-static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place) {
-    enum { R = 41, C = 1025, N = R * C };
+static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place, int C, int gap) {
+    enum { R = 41 };
+    int N = R * C;
     float *g = rs_rig_zeros(N, sizeof *g), *up = rs_rig_zeros(N, sizeof *up);
     for (int i = 0; i < N; i++) {
         g[i] = (float)(i - N / 2) / 1024.0F;
         up[i] = (float)(i % 7) - 3.0F;
     }
     g[0] = -1e30F, g[1] = -200, g[2] = -89, g[3] = -88, g[4] = 88, g[5] = 89, g[6] = 200, g[7] = 1e15F, g[8] = -0.0F;
-    rs_view vg = RS_RIG_PUT(r, RS_F32, 3, g, R, C), vu = RS_RIG_PUT(r, RS_F32, 0, up, R, C);
-    rs_view vy = in_place ? vg : RS_RIG_NEW(r, RS_F32, 2, R, C);
+    rs_view vg = RS_RIG_PUT(r, RS_F32, gap, g, R, C), vu = RS_RIG_PUT(r, RS_F32, 0, up, R, C);
+    rs_view vy = in_place ? vg : RS_RIG_NEW(r, RS_F32, 2 * gap, R, C);
     rs_op op = {.kind = RS_OP_GATE, .u.gate = {.act = act, .gate = vg, .up = with_up ? vu : RS_ABSENT, .y = vy}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
@@ -182,8 +209,10 @@ static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place) 
 
 static void body_gate(rs_rig *r) {
     for (int act = RS_ACT_SILU; act <= RS_ACT_RELU2; act++) {
-        run_gate(r, (rs_activation)act, true, act % 2 == 0);
-        run_gate(r, (rs_activation)act, false, act % 2 == 1);
+        run_gate(r, (rs_activation)act, true, act % 2 == 0, 1025, 3);
+        run_gate(r, (rs_activation)act, false, act % 2 == 1, 1025, 3);
+        run_gate(r, (rs_activation)act, true, act % 2 == 1, 1028, 4); /* four at a time where a backend does so */
+        run_gate(r, (rs_activation)act, false, act % 2 == 0, 1028, 0);
     }
 }
 

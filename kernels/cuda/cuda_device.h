@@ -1,0 +1,176 @@
+/* kernels/cuda/cuda_device.h: inside of the CUDA backend: the device, its memory, its scratch, launching a kernel, and
+ * the few things that kernels share. The files of this folder are compiled twice: by nvcc for the card, and by the host
+ * compiler against an emulated device for the tests (tests/support/cuda_host), whose headers have CUDA's names. What
+ * differs between the two is said in the emulation's headers and in the #ifndef blocks here, nowhere else.
+ * An op has the name and the folder position of its CPU twin: cpu/cpu_attention.c, cuda/cuda_attention.cu. */
+#ifndef RS_KERNELS_CUDA_DEVICE_H
+#define RS_KERNELS_CUDA_DEVICE_H
+
+#include <cublas_v2.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <math.h>
+#include <stdint.h>
+
+extern "C" {
+#include "analyzer/base/alloc.h"
+#include "kernels/backend.h"
+}
+
+/* ---- what the emulation says in its own way ---- */
+
+/* A block-wide array, and the launch's dynamic shared memory. */
+#ifndef RS_SHARED
+#define RS_SHARED(type, name, count) __shared__ type name[count]
+#define RS_SHARED_DYNAMIC(type, name)                                                                                  \
+    extern __shared__ __align__(16) unsigned char rs_dynamic_shared[];                                                 \
+    type *name = reinterpret_cast<type *>(rs_dynamic_shared)
+#endif
+
+/* Loads and stores of a whole vector: the address must be a multiple of its size. */
+#ifndef RS_VECTOR_ACCESS
+template <typename V> __device__ __forceinline__ V rs_vector_load(const void *p) { return *static_cast<const V *>(p); }
+template <typename V> __device__ __forceinline__ void rs_vector_store(void *p, V v) { *static_cast<V *>(p) = v; }
+#endif
+
+/* ---- the device ---- */
+
+struct rs_mem {
+    size_t bytes;
+    char *data; /* [bytes] on the device, 256-byte aligned */
+};
+
+/* Device memory that ops need for the time of one op; grows at its first use, freed with the device. */
+enum rs_cuda_scratch {
+    RS_CUDA_POINTERS, /* addresses of the matrices of a batch of products */
+    RS_CUDA_ROUNDED,  /* activations in bfloat16 on their way into a product */
+    RS_CUDA_ROUNDED_MORE,
+    RS_CUDA_PARTS, /* partial sums of probes */
+    RS_CUDA_TURNS, /* cos and sin of LOGIT_SAMPLE */
+    RS_CUDA_SCRATCHES
+};
+
+/* Pinned host memory through which pageable bytes travel. */
+enum { RS_CUDA_STAGES = 4, RS_CUDA_STAGE_BYTES = 4 << 20 };
+struct rs_cuda_stage {
+    char *host; /* [RS_CUDA_STAGE_BYTES] pinned */
+    cudaEvent_t done;
+    bool used; /* a copy from or to it may be under way */
+};
+
+struct rs_device {
+    int ordinal;
+    bool emulated;
+    char name[128];
+    cudaStream_t work, ahead; /* ops and their copies; uploads of what comes next */
+    cudaEvent_t uploaded;
+    cublasHandle_t blas;
+    void *blas_workspace;
+    rs_cuda_stage stage[RS_CUDA_STAGES];
+    int next_stage;
+    unsigned long long *fault, *fault_host; /* [1] device, pinned: first bad index that a kernel met; all ones = none */
+    uint64_t allocated, peak;
+    struct {
+        void *data;
+        size_t bytes;
+    } scratch[RS_CUDA_SCRATCHES];
+};
+
+/* RS_OK, or the error with what was being done; out of memory is RS_E_NOMEM, the rest RS_E_DEVICE. */
+rs_status rs_cuda_status(cudaError_t e, const char *what, rs_error *err);
+rs_status rs_cuda_blas_status(cublasStatus_t s, const char *what, rs_error *err);
+
+/* *out: at least bytes of device memory, contents undefined, the device's until the next call for the same slot. */
+rs_status rs_cuda_scratch_get(rs_device *d, rs_cuda_scratch slot, size_t bytes, void **out, rs_error *err);
+
+/* First element of a view, on the device; NULL when it is absent. */
+template <typename T> T *rs_cuda_data(const rs_view *v) {
+    return v->mem ? reinterpret_cast<T *>(v->mem->data + v->offset) : nullptr;
+}
+
+typedef rs_status rs_cuda_op_fn(rs_device *d, const rs_op *op, rs_error *err);
+rs_cuda_op_fn rs_cuda_widen, rs_cuda_norm, rs_cuda_add, rs_cuda_gate, rs_cuda_rope, rs_cuda_mask, rs_cuda_softmax,
+    rs_cuda_cross_entropy;
+rs_cuda_op_fn rs_cuda_matmul, rs_cuda_scores, rs_cuda_mix, rs_cuda_pair_reduce, rs_cuda_logit_sample,
+    rs_cuda_pattern_reduce, rs_cuda_profile_reduce;
+
+/* ---- launching ---- */
+
+/* Blocks for n units of work with `per_block` each; kernels loop with the grid's stride where there are more. */
+inline unsigned rs_cuda_blocks(int64_t n, int64_t per_block, int64_t most = 1 << 20) {
+    int64_t blocks = (n + per_block - 1) / per_block;
+    return (unsigned)(blocks < 1 ? 1 : blocks < most ? blocks : most);
+}
+
+/* Rows that go along the second axis of a grid, whose limit is 65535: kernels loop with the grid's stride. */
+inline unsigned rs_cuda_rows(int64_t rows) { return (unsigned)(rows < 65535 ? rows : 65535); }
+
+/* The one way to start a kernel. shared: bytes of dynamic shared memory. */
+template <typename... P, typename... A>
+rs_status rs_cuda_launch(rs_device *d, const char *what, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                         rs_error *err, A... arguments) {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = d->work;
+    return rs_cuda_status(cudaLaunchKernelEx(&config, kernel, arguments...), what, err);
+}
+
+/* ---- indices out of range ----
+ * Index tables live on the device, so a kernel finds a bad entry and the host hears of it at the next read or sync. The
+ * smallest code wins: the same mistake gives the same message whoever came first. */
+
+enum { RS_CUDA_FAULT_ENTRY_BITS = 40 };
+
+/* op, number of the argument in its table (kernels/op.c), entry */
+inline unsigned long long rs_cuda_fault_code(rs_op_kind op, int argument) {
+    return ((unsigned long long)op << 8 | (unsigned long long)argument) << RS_CUDA_FAULT_ENTRY_BITS;
+}
+
+struct rs_cuda_fault {
+    unsigned long long *word; /* [1] */
+    unsigned long long code;
+};
+
+/* list[entry] when it is in [least, limit); otherwise it is reported and `least` stands in. */
+__device__ __forceinline__ int rs_cuda_index(const int32_t *list, int64_t entry, int64_t least, int64_t limit,
+                                             rs_cuda_fault f) {
+    int i = list[entry];
+    if (i >= least && i < limit) return i;
+    atomicMin(f.word, f.code | (unsigned long long)entry);
+    return (int)least;
+}
+
+/* ---- sums and maxima over a block, in a fixed order; every thread of the block must call, and gets the result ----
+ * blockDim.x: a multiple of 32; the other axes 1. */
+
+__device__ __forceinline__ double rs_cuda_block_sum(double v) {
+    RS_SHARED(double, warp_sum, 32);
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    for (int step = 16; step > 0; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFU, v, step);
+    if (warps == 1) return v;
+    __syncthreads(); /* the array may still be read by the sum before this one */
+    if (lane == 0) warp_sum[warp] = v;
+    __syncthreads();
+    double sum = 0;
+    for (int w = 0; w < warps; w++) sum += warp_sum[w];
+    return sum;
+}
+
+__device__ __forceinline__ float rs_cuda_block_max(float v) {
+    RS_SHARED(float, warp_max, 32);
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    for (int step = 16; step > 0; step /= 2) v = fmaxf(v, __shfl_xor_sync(0xFFFFFFFFU, v, step));
+    if (warps == 1) return v;
+    __syncthreads();
+    if (lane == 0) warp_max[warp] = v;
+    __syncthreads();
+    float most = warp_max[0];
+    for (int w = 1; w < warps; w++) most = fmaxf(most, warp_max[w]);
+    return most;
+}
+
+#endif
