@@ -41,7 +41,7 @@ static float *filled(int64_t n, float value) {
 
 /* ---- scores ---- */
 
-static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap) {
+static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap, rs_compute compute) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(c->C + Dh));
     float *q = rs_rig_normal(&rng, c->R * c->H * Dh, 1), *k = rs_rig_normal(&rng, c->C * S * Dh, 1), scale = 0.125F;
@@ -55,8 +55,11 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap)
                              .s = s,
                              .scale = scale,
                              .row0 = c->row0,
-                             .col0 = c->col0}};
+                             .col0 = c->col0,
+                             .compute = compute}};
     rs_rig_run(r, &op);
+    rs_rig_round(q, c->R * c->H * Dh, compute);
+    rs_rig_round(k, c->C * S * Dh, compute);
     float *got = rs_rig_get(r, &s);
     double *want = rs_rig_doubles(c->H * c->R * c->C);
     for (int64_t h = 0; h < c->H; h++) {
@@ -70,15 +73,17 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap)
         }
     }
     /* Dh products of numbers of size one: 64 roundings at random are 5e-7 of a typical sum. */
-    rs_rig_close_f32(r, "scores", got, want, c->H * c->R * c->C, 1e-6);
+    rs_rig_close_f32(r, "scores", got, want, c->H * c->R * c->C, rs_rig_product_bar(compute, 1e-6));
     rs_rig_same_bytes(r, got, (size_t)(c->H * c->R * c->C) * sizeof *got);
     free(q), free(k), free(got), free(want);
 }
 
 static void body_scores(rs_rig *r) {
-    for (int i = 0; i < TILES; i++) run_scores(r, &tiles[i], i % 3 + 1, i % 2 ? 64 : 17, i % 4);
-    run_scores(r, &tiles[3], 9, 256, 0); /* as many slots as heads */
-    run_scores(r, &tiles[3], 12, 1, 1);
+    for (int i = 0; i < TILES; i++) run_scores(r, &tiles[i], i % 3 + 1, i % 2 ? 64 : 17, i % 4, RS_COMPUTE_F32);
+    run_scores(r, &tiles[3], 9, 256, 0, RS_COMPUTE_F32); /* as many slots as heads */
+    run_scores(r, &tiles[3], 12, 1, 1, RS_COMPUTE_F32);
+    for (int i = 0; i < TILES; i += 2) run_scores(r, &tiles[i], i % 3 + 1, i % 4 ? 64 : 17, i % 3, RS_COMPUTE_BF16);
+    run_scores(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32);
 }
 
 /* ---- mask and softmax ---- */
@@ -203,7 +208,7 @@ static void body_softmax_extras(rs_rig *r) {
 
 /* ---- mix ---- */
 
-static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
+static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap, rs_compute compute) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(c->C + Dv));
     float *p = filled(c->H * c->R * c->C, 0), *v = rs_rig_normal(&rng, c->C * K * Dv, 1);
@@ -216,8 +221,11 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
                           .v = RS_RIG_PUT(r, RS_F32, gap, v, c->C, K, Dv),
                           .z = z,
                           .row0 = c->row0,
-                          .col0 = c->col0}};
+                          .col0 = c->col0,
+                          .compute = compute}};
     rs_rig_run(r, &op);
+    rs_rig_round(p, c->H * c->R * c->C, compute);
+    rs_rig_round(v, c->C * K * Dv, compute);
     float *got = rs_rig_get(r, &z);
     double *want = rs_rig_doubles(c->R * c->H * Dv);
     for (int64_t h = 0; h < c->H; h++) {
@@ -230,15 +238,18 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap) {
         }
     }
     /* Up to 1050 random roundings against the largest sum. */
-    rs_rig_close_f32(r, "mix", got, want, c->R * c->H * Dv, 2e-6);
+    rs_rig_close_f32(r, "mix", got, want, c->R * c->H * Dv, rs_rig_product_bar(compute, 2e-6));
     rs_rig_same_bytes(r, got, (size_t)(c->R * c->H * Dv) * sizeof *got);
     free(p), free(v), free(got), free(want);
 }
 
 static void body_mix(rs_rig *r) {
-    for (int i = 0; i < TILES; i++) run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, i % 2 ? 64 : 33, i % 3);
-    run_mix(r, &tiles[3], 9, 1, 0);
-    run_mix(r, &tiles[4], 2, 256, 0);
+    for (int i = 0; i < TILES; i++)
+        run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, i % 2 ? 64 : 33, i % 3, RS_COMPUTE_F32);
+    run_mix(r, &tiles[3], 9, 1, 0, RS_COMPUTE_F32);
+    run_mix(r, &tiles[4], 2, 256, 0, RS_COMPUTE_F32);
+    for (int i = 0; i < TILES; i += 2) run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, 33, i % 3, RS_COMPUTE_BF16);
+    run_mix(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32);
 }
 
 /* ---- cross entropy ---- */

@@ -79,14 +79,25 @@ static void body_norm(rs_rig *r) {
 
 /* ---- matmul ---- */
 
-static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, int gap) {
+/* packed: w is kept in bfloat16. */
+static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, int gap, rs_compute compute,
+                       bool packed) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(M * 31 + N));
     float *x = rs_rig_normal(&rng, M * K, 1), *w = rs_rig_normal(&rng, N * K, 1), *b = rs_rig_normal(&rng, N, 1);
     rs_view vx = RS_RIG_PUT(r, RS_F32, gap, x, M, K), vw = RS_RIG_PUT(r, RS_F32, gap, w, N, K),
             vb = RS_RIG_PUT(r, RS_F32, 0, b, N);
     rs_view vy = RS_RIG_NEW(r, RS_F32, gap, M, N);
-    rs_op op = {.kind = RS_OP_MATMUL, .u.matmul = {.x = vx, .w = vw, .bias = biased ? vb : RS_ABSENT, .y = vy}};
+    rs_rig_round(x, M * K, compute);
+    rs_rig_round(w, N * K, compute);
+    if (packed) {
+        uint16_t *half = rs_rig_zeros(N * K, sizeof *half);
+        for (int64_t i = 0; i < N * K; i++) memcpy(&half[i], (const char *)&w[i] + 2, sizeof *half); /* little-endian */
+        vw = RS_RIG_PUT(r, RS_BF16, gap, half, N, K);
+        free(half);
+    }
+    rs_op op = {.kind = RS_OP_MATMUL,
+                .u.matmul = {.x = vx, .w = vw, .bias = biased ? vb : RS_ABSENT, .y = vy, .compute = compute}};
     rs_rig_run(r, &op);
     float *y = rs_rig_get(r, &vy);
     double *want = rs_rig_doubles(M * N);
@@ -98,7 +109,7 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
         }
     }
     /* Worst case K roundings of 6e-8 each; they are random, so sqrt(K) of them, against the largest of M N sums. */
-    rs_rig_close_f32(r, "matmul", y, want, M * N, 2e-6);
+    rs_rig_close_f32(r, "matmul", y, want, M * N, rs_rig_product_bar(compute, 2e-6));
     float *first = y;
     rs_rig_run(r, &op);
     y = rs_rig_get(r, &vy);
@@ -107,13 +118,24 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
 }
 
 static void body_matmul(rs_rig *r) {
-    run_matmul(r, 1, 1, 1, true, 0);
-    run_matmul(r, 1, 77, 64, false, 3);
-    run_matmul(r, 13, 1, 5, true, 2);
-    run_matmul(r, 65, 97, 33, true, 0);
-    run_matmul(r, 96, 128, 576, false, 4);
-    run_matmul(r, 67, 1030, 9, true, 1); /* more columns, then more depth, than are packed at a time */
-    run_matmul(r, 64, 33, 2050, false, 0);
+    run_matmul(r, 1, 1, 1, true, 0, RS_COMPUTE_F32, false);
+    run_matmul(r, 1, 77, 64, false, 3, RS_COMPUTE_F32, false);
+    run_matmul(r, 13, 1, 5, true, 2, RS_COMPUTE_F32, false);
+    run_matmul(r, 65, 97, 33, true, 0, RS_COMPUTE_F32, false);
+    run_matmul(r, 96, 128, 576, false, 4, RS_COMPUTE_F32, false);
+    /* more columns, then more depth, than are packed at a time */
+    run_matmul(r, 67, 1030, 9, true, 1, RS_COMPUTE_F32, false);
+    run_matmul(r, 64, 33, 2050, false, 0, RS_COMPUTE_F32, false);
+}
+
+static void body_matmul_rounded(rs_rig *r) {
+    for (int packed = 0; packed < 2; packed++) {
+        run_matmul(r, 1, 77, 64, false, 3, RS_COMPUTE_BF16, packed);
+        run_matmul(r, 13, 1, 5, true, 2, RS_COMPUTE_BF16, packed);
+        run_matmul(r, 70, 97, 33, true, 1, RS_COMPUTE_BF16, packed);
+        run_matmul(r, 96, 128, 576, false, 8, RS_COMPUTE_BF16, packed);
+    }
+    run_matmul(r, 70, 97, 33, true, 1, RS_COMPUTE_TF32, false);
 }
 
 /* ---- add ---- */
@@ -309,6 +331,7 @@ static void body_rope(rs_rig *r) {
 
 static void test_norm(void **state) { (void)state, rs_rig_each(body_norm); }
 static void test_matmul(void **state) { (void)state, rs_rig_each(body_matmul); }
+static void test_matmul_rounded(void **state) { (void)state, rs_rig_each(body_matmul_rounded); }
 static void test_add(void **state) { (void)state, rs_rig_each(body_add); }
 static void test_gate(void **state) { (void)state, rs_rig_each(body_gate); }
 static void test_gate_relative(void **state) { (void)state, rs_rig_each(body_gate_relative); }
@@ -316,8 +339,9 @@ static void test_rope(void **state) { (void)state, rs_rig_each(body_rope); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norm), cmocka_unit_test(test_matmul),        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_gate), cmocka_unit_test(test_gate_relative), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_norm), cmocka_unit_test(test_matmul), cmocka_unit_test(test_matmul_rounded),
+        cmocka_unit_test(test_add),  cmocka_unit_test(test_gate),   cmocka_unit_test(test_gate_relative),
+        cmocka_unit_test(test_rope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

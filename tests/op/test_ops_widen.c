@@ -297,6 +297,29 @@ static void test_vectors(void **state) {
     rs_rig_each(body_vectors);
 }
 
+/* On to bfloat16: halfway cases go to the even neighbour; the largest float32 becomes infinite; NaN stays one. */
+static void body_to_bf16(rs_rig *r) {
+    static const uint32_t from[] = {0x3F808000, 0x3F818000, 0x3F808001, 0x3F80FFFF, 0xBF807FFF, 0x7F7FFFFF,
+                                    0x7F800001, 0x00000001, 0x00018000, 0x80000000, 0xFF800000, 0x3F800000};
+    static const uint16_t to[] = {0x3F80, 0x3F82, 0x3F81, 0x3F81, 0xBF80, 0x7F80,
+                                  0x7FC0, 0x0000, 0x0002, 0x8000, 0xFF80, 0x3F80};
+    enum { N = sizeof to / sizeof *to };
+    int64_t none = INT64_MAX;
+    rs_view bad = RS_RIG_PUT(r, RS_I64, 0, &none, 1), dst = RS_RIG_NEW(r, RS_BF16, 0, N);
+    rs_op op = {.kind = RS_OP_WIDEN, .u.widen = {.src = RS_RIG_PUT(r, RS_F32, 0, from, N), .dst = dst, .bad = bad}};
+    rs_rig_run(r, &op);
+    uint16_t *got = rs_rig_get(r, &dst);
+    int64_t *first = rs_rig_get(r, &bad);
+    for (int i = 0; i < N; i++) {
+        bool is_nan = (to[i] & 0x7FFF) > 0x7F80;
+        if (is_nan ? (got[i] & 0x7FFF) <= 0x7F80 : got[i] != to[i])
+            fail_msg("%s: %08X became %04X, expected %04X", r->name, from[i], got[i], to[i]);
+    }
+    assert_int_equal(*first, 6); /* the first that is not finite as it is stored */
+    free(got), free(first);
+}
+
+static void test_to_bf16(void **state) { (void)state, rs_rig_each(body_to_bf16); }
 static void test_halves(void **state) { (void)state, rs_rig_each(body_halves); }
 static void test_plain(void **state) { (void)state, rs_rig_each(body_plain); }
 static void test_bad(void **state) { (void)state, rs_rig_each(body_bad); }
@@ -305,8 +328,9 @@ static void test_random(void **state) { (void)state, rs_rig_each(body_random); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_halves),  cmocka_unit_test(test_plain),  cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_by_hand), cmocka_unit_test(test_random), cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_halves),  cmocka_unit_test(test_to_bf16), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_bad),     cmocka_unit_test(test_by_hand), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,18 @@ float *rs_rig_normal(rs_rng *rng, int64_t n, double scale) {
     return x;
 }
 
+void rs_rig_round(float *x, int64_t n, rs_compute compute) {
+    for (int64_t i = 0; i < n && compute == RS_COMPUTE_BF16; i++) {
+        int exponent = 0;
+        double m = frexp((double)x[i], &exponent);
+        x[i] = (float)ldexp(nearbyint(ldexp(m, 8)), exponent - 8);
+    }
+}
+
+double rs_rig_product_bar(rs_compute compute, double exact) {
+    return compute == RS_COMPUTE_TF32 ? 2e-3 : exact; /* 10 bits behind the point, cut off or rounded: 2^-10 an input */
+}
+
 static double largest(const double *x, int64_t n) {
     double most = 0;
     for (int64_t i = 0; i < n; i++) most = fabs(x[i]) > most ? fabs(x[i]) : most;

@@ -35,6 +35,11 @@ void *rs_rig_zeros(int64_t n, size_t size);
 double *rs_rig_doubles(int64_t n);
 /* n numbers of N(0, 1) * scale; free with free. */
 float *rs_rig_normal(rs_rng *rng, int64_t n, double scale);
+/* x[n] in place as a product in that arithmetic takes it: 8 significant bits for bfloat16, ties to even. TF32 is left
+ * alone: cards differ in how they round to it, so a test allows for the difference. Normal numbers only. */
+void rs_rig_round(float *x, int64_t n, rs_compute compute);
+/* What products in that arithmetic may be off by, when rounding at random to float32 is off by `exact`. */
+double rs_rig_product_bar(rs_compute compute, double exact);
 /* Fails unless all n are finite and |got - want| <= tolerance * max|want|. */
 void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const double *want, int64_t n,
                       double tolerance);
