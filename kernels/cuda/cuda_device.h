@@ -1,8 +1,8 @@
 /* kernels/cuda/cuda_device.h: inside of the CUDA backend: the device, its memory, its scratch, launching a kernel, and
  * the few things that kernels share. The files of this folder are compiled twice: by nvcc for the card, and by the host
- * compiler against an emulated device for the tests (tests/support/cuda_host), whose headers have CUDA's names. What
- * differs between the two is said in the emulation's headers and in the #ifndef blocks here, nowhere else.
- * An op has the name and the folder position of its CPU twin: cpu/cpu_attention.c, cuda/cuda_attention.cu. */
+ * compiler against an emulated device for the tests (tests/support/cuda_emulated), whose headers have CUDA's names.
+ * What differs between the two is said in the emulation's headers and in the #ifndef blocks here, nowhere else. An op
+ * has the name and the folder position of its CPU twin: cpu/cpu_attention.c, cuda/cuda_attention.cu. */
 #ifndef RS_KERNELS_CUDA_DEVICE_H
 #define RS_KERNELS_CUDA_DEVICE_H
 

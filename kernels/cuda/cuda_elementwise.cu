@@ -102,6 +102,7 @@ struct gate_args {
 template <rs_activation ACT> __global__ void __launch_bounds__(256) gate_rows(gate_args p) {
     int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t r = blockIdx.y; r < p.rows; r += gridDim.y) {
+#pragma unroll 1
         for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < p.cols; c += step) {
             float v = activate<ACT>(p.gate[r * p.gate_row + c]);
             p.y[r * p.y_row + c] = p.up ? v * p.up[r * p.up_row + c] : v;

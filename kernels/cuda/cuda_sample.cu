@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(64) sample_pairs(sample_args a) {
 __global__ void __launch_bounds__(256) fill_turns(sample_args a) {
     int64_t D = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, f = blockIdx.y;
     if (D >= a.T) return;
-    turn(a.theta[f], (double)D, &a.turns[a.F * a.T + f * a.T + D], &a.turns[f * a.T + D]);
+    turn(a.theta[f], (double)D, &a.turns[f * a.T + D], &a.turns[a.F * a.T + f * a.T + D]);
 }
 
 /* Of one head: q, mu_q (with the gain) and mu_k, pair by pair. */
@@ -169,7 +169,7 @@ struct head_pairs {
 __global__ void __launch_bounds__(KEYS) sample_logits(sample_args a) {
     RS_SHARED_DYNAMIC(double, shared);
     int64_t kv = blockIdx.y, i = blockIdx.z, m = row_at(a, i), first = first_key(a, m), F = a.F;
-    int64_t g0 = (int64_t)blockIdx.x * HEADS, heads = a.group - g0 < HEADS ? a.group - g0 : HEADS;
+    int64_t g0 = (int64_t)blockIdx.x * HEADS, heads = a.group - g0 < HEADS ? a.group - g0 : (int64_t)HEADS;
     double *mean_key = shared + HEADS * 4 * F;
     for (int64_t u = threadIdx.x; u < HEADS * F; u += KEYS) {
         int64_t g = u / F, f = u % F, h = kv * a.group + g0 + (g < heads ? g : 0);

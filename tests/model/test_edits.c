@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/support/golden.h"
+#include "tests/support/test_device.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -309,6 +310,7 @@ static void edits_that_cannot_do_anything_are_refused(void **state) {
 }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edits_do_what_changed_attention_does_in_transformers),
         cmocka_unit_test(zeroing_a_pair_equals_zeroed_query_weights),

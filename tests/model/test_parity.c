@@ -9,6 +9,7 @@
 
 #include "probes/probe.h"
 #include "tests/support/golden.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -303,6 +304,7 @@ static void tiles_and_batches_change_nothing(void **state) {
 }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_agrees_with_transformers),
         cmocka_unit_test(the_same_model_as_gguf_agrees),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/support/op_rig.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -320,6 +321,7 @@ static void test_mix(void **state) { (void)state, rs_rig_each(body_mix); }
 static void test_cross_entropy(void **state) { (void)state, rs_rig_each(body_cross_entropy); }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_softmax_wide),
         cmocka_unit_test(test_softmax_extras), cmocka_unit_test(test_mix),     cmocka_unit_test(test_cross_entropy),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/support/op_rig.h"
+#include "tests/support/test_device.h"
 
 #include <complex.h>
 #include <math.h>
@@ -442,6 +443,7 @@ static void test_pattern_more(void **state) { (void)state, rs_rig_each(body_patt
 static void test_profile(void **state) { (void)state, rs_rig_each(body_profile); }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pair),         cmocka_unit_test(test_sample),  cmocka_unit_test(test_pattern),
         cmocka_unit_test(test_pattern_more), cmocka_unit_test(test_profile),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/support/op_rig.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -338,6 +339,7 @@ static void test_gate_relative(void **state) { (void)state, rs_rig_each(body_gat
 static void test_rope(void **state) { (void)state, rs_rig_each(body_rope); }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norm), cmocka_unit_test(test_matmul), cmocka_unit_test(test_matmul_rounded),
         cmocka_unit_test(test_add),  cmocka_unit_test(test_gate),   cmocka_unit_test(test_gate_relative),

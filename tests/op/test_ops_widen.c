@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/support/op_rig.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -327,6 +328,7 @@ static void test_by_hand(void **state) { (void)state, rs_rig_each(body_by_hand);
 static void test_random(void **state) { (void)state, rs_rig_each(body_random); }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_halves),  cmocka_unit_test(test_to_bf16), cmocka_unit_test(test_plain),
         cmocka_unit_test(test_bad),     cmocka_unit_test(test_by_hand), cmocka_unit_test(test_random),

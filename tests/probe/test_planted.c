@@ -12,6 +12,7 @@
 #include "analyzer/forward/run.h"
 #include "probes/probe.h"
 #include "tests/support/planted.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,7 +63,7 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     RS_TRY(rs_checkpoint_open(folder, &checkpoint, err));
     RS_TRY(rs_graph_create(checkpoint, &(rs_graph_options){.context = T}, arena, &graph, err));
     RS_TRY(rs_weights_bind(checkpoint, graph, arena, &weights, err));
-    RS_TRY(rs_device_open("cpu", 0, &backend, &device, err));
+    RS_TRY(rs_device_open(rs_test_device(), 0, &backend, &device, err));
     rs_probe_facts facts = {.graph = graph, .positions = T, .sequences = SEQUENCES, .seed = 3};
     RS_TRY(rs_probes_create(kinds, n, &facts, backend, device, keep, out, &probes, err));
     rs_hook hook = rs_probes_hook(probes);
@@ -280,6 +281,7 @@ static int teardown(void **state) {
 }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
         cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),

@@ -11,6 +11,7 @@
 #include "analyzer/base/alloc.h"
 #include "probes/probe.h"
 #include "tests/support/fake_frames.h"
+#include "tests/support/test_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -519,6 +520,7 @@ static void unknown_probes_are_null(void **unused) {
 }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_of_shards_add_up),
         cmocka_unit_test(fold_sums_do_not_depend_on_numbering),

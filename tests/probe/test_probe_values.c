@@ -12,6 +12,7 @@
 #include "probes/axis.h"
 #include "probes/moments.h"
 #include "tests/support/fake_frames.h"
+#include "tests/support/test_device.h"
 
 #include <complex.h>
 #include <math.h>
@@ -780,6 +781,7 @@ static void sampled_rows_are_spread_and_repeatable(void **unused) {
 }
 
 int main(void) {
+    rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_sequences),
         cmocka_unit_test(sequences_shorter_than_the_sample_and_the_map),

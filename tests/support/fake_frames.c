@@ -1,4 +1,5 @@
 #include "tests/support/fake_frames.h"
+#include "tests/support/test_device.h"
 
 #include "analyzer/base/rng.h"
 
@@ -71,7 +72,7 @@ void fake_open(fake_forward *f, int64_t positions) {
                           .max_v_dim = 6,
                           .max_pairs = 4,
                           .rope_words = "made up"};
-    must(rs_device_open("cpu", 1, &f->backend, &f->device, &err), &err);
+    must(rs_device_open(rs_test_device(), 1, &f->backend, &f->device, &err), &err);
 }
 
 void fake_close(fake_forward *f) { f->backend->close(f->device); }

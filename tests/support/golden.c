@@ -8,6 +8,7 @@
 #include "analyzer/base/alloc.h"
 #include "analyzer/base/file.h"
 #include "tests/support/golden.h"
+#include "tests/support/test_device.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -90,7 +91,7 @@ static void bind(rs_golden *out) {
     const rs_graph_options o = {.context = out->corpus.context};
     must(rs_graph_create(out->checkpoint, &o, out->arena, &out->graph, &err), &err);
     must(rs_weights_bind(out->checkpoint, out->graph, out->arena, &out->weights, &err), &err);
-    must(rs_device_open("cpu", 2, &out->backend, &out->device, &err), &err);
+    must(rs_device_open(rs_test_device(), 2, &out->backend, &out->device, &err), &err);
 }
 
 void rs_golden_open_model(const char *model, const char *folder, rs_golden *out) {

@@ -1,6 +1,6 @@
-/* tests/support/op_rig.h: runs the body of an op test on every backend that opens, the CPU once per instruction set and
- * with one and three threads. Arrays get gaps between rows and guards around, which must come back untouched. A failure
- * ends the test. */
+/* tests/support/op_rig.h: runs the body of an op test on the device under test (test_device.h): the CPU once per
+ * instruction set and with one and three threads, another one twice. Arrays get gaps between rows and guards around,
+ * which must come back untouched. A failure ends the test. */
 #ifndef RS_TESTS_OP_RIG_H
 #define RS_TESTS_OP_RIG_H
 
@@ -45,8 +45,8 @@ void rs_rig_close_f32(const rs_rig *r, const char *what, const float *got, const
                       double tolerance);
 void rs_rig_close_f64(const rs_rig *r, const char *what, const double *got, const double *want, int64_t n,
                       double tolerance);
-/* Fails unless the bytes equal those that the same call of the body passed in the run with one thread and the same
- * instruction set: ops must not depend on threads. */
+/* Fails unless the bytes equal those that the same call of the body passed in the first run (on the CPU: with one
+ * thread and the same instruction set): ops depend neither on threads nor on luck. */
 void rs_rig_same_bytes(rs_rig *r, const void *bytes, size_t n);
 
 #define RS_DIMS(...)                                                                                                   \
