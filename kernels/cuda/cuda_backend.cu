@@ -84,6 +84,7 @@ void cuda_close(rs_device *d) {
         if (d->stage[i].done) cudaEventDestroy(d->stage[i].done);
         cudaFreeHost(d->stage[i].host);
     }
+    cudaFreeHost(d->landing);
     cudaFree(d->fault);
     cudaFreeHost(d->fault_host);
     if (d->uploaded) cudaEventDestroy(d->uploaded);
@@ -113,6 +114,8 @@ rs_status open_streams(rs_device *d, rs_error *err) {
     RS_TRY(rs_cuda_status(cudaStreamCreateWithFlags(&d->work, cudaStreamNonBlocking), "opening a stream", err));
     RS_TRY(rs_cuda_status(cudaStreamCreateWithFlags(&d->ahead, cudaStreamNonBlocking), "opening a stream", err));
     RS_TRY(rs_cuda_status(cudaEventCreateWithFlags(&d->uploaded, cudaEventDisableTiming), "making an event", err));
+    RS_TRY(rs_cuda_status(cudaMallocHost(reinterpret_cast<void **>(&d->landing), RS_CUDA_STAGE_BYTES),
+                          "pinned memory for copies", err));
     for (int i = 0; i < RS_CUDA_STAGES; i++) {
         rs_cuda_stage *s = &d->stage[i];
         RS_TRY(rs_cuda_status(cudaMallocHost(reinterpret_cast<void **>(&s->host), RS_CUDA_STAGE_BYTES),
@@ -252,20 +255,24 @@ rs_status check_range(const rs_mem *m, size_t offset, size_t bytes, const char *
                    offset, m->bytes);
 }
 
-/* Of so many bytes, those that fit a staging buffer. */
-size_t stage_share(size_t bytes) {
-    const size_t most = RS_CUDA_STAGE_BYTES;
-    return bytes < most ? bytes : most;
-}
+size_t at_most(size_t bytes, size_t most) { return bytes < most ? bytes : most; }
 
-/* The next staging buffer, free to be filled. */
-rs_status take_stage(rs_device *d, rs_cuda_stage **out, rs_error *err) {
-    rs_cuda_stage *s = &d->stage[d->next_stage];
-    d->next_stage = (d->next_stage + 1) % RS_CUDA_STAGES;
+/* A stage with room: the one that is being filled, or the next one, once its old copies are done. */
+rs_status stage_with_room(rs_device *d, rs_cuda_stage **out, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_cuda_stage *s = &d->stage[d->filling];
+    if (s->filled >= RS_CUDA_STAGE_BYTES) {
+        RS_TRY(rs_cuda_status(cudaEventRecord(s->done, d->work), "copying to the card", err));
+        s->copying = true;
+        d->filling = (d->filling + 1) % RS_CUDA_STAGES;
+        s = &d->stage[d->filling];
+        if (s->copying) RS_TRY(rs_cuda_status(cudaEventSynchronize(s->done), "copying to the card", err));
+        s->copying = false;
+        s->filled = 0;
+    }
     *out = s;
-    if (!s->used) return RS_OK;
-    s->used = false;
-    return rs_cuda_status(cudaEventSynchronize(s->done), "copying to the card", err);
+out:
+    return st;
 }
 
 rs_status cuda_write(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
@@ -273,15 +280,15 @@ rs_status cuda_write(rs_device *d, rs_mem *m, size_t offset, const void *src, si
     const char *from = static_cast<const char *>(src);
     RS_TRY(check_range(m, offset, bytes, "write", err));
     RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
-    for (size_t at = 0; at < bytes; at += RS_CUDA_STAGE_BYTES) {
-        size_t n = stage_share(bytes - at);
+    for (size_t at = 0, n = 0; at < bytes; at += n) {
         rs_cuda_stage *s = nullptr;
-        RS_TRY(take_stage(d, &s, err));
-        memcpy(s->host, from + at, n);
-        RS_TRY(rs_cuda_status(cudaMemcpyAsync(m->data + offset + at, s->host, n, cudaMemcpyHostToDevice, d->work),
-                              "copying to the card", err));
-        RS_TRY(rs_cuda_status(cudaEventRecord(s->done, d->work), "copying to the card", err));
-        s->used = true;
+        RS_TRY(stage_with_room(d, &s, err));
+        n = at_most(bytes - at, RS_CUDA_STAGE_BYTES - s->filled);
+        memcpy(s->host + s->filled, from + at, n);
+        RS_TRY(rs_cuda_status(
+            cudaMemcpyAsync(m->data + offset + at, s->host + s->filled, n, cudaMemcpyHostToDevice, d->work),
+            "copying to the card", err));
+        s->filled += (n + 255) / 256 * 256; /* copies like whole lines */
     }
 out:
     return st;
@@ -292,15 +299,12 @@ rs_status cuda_read(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t by
     char *to = static_cast<char *>(dst);
     RS_TRY(check_range(m, offset, bytes, "read", err));
     RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
-    for (size_t at = 0; at == 0 || at < bytes; at += RS_CUDA_STAGE_BYTES) {
-        size_t n = stage_share(bytes - at);
-        rs_cuda_stage *s = nullptr;
-        RS_TRY(take_stage(d, &s, err));
-        if (n > 0)
-            RS_TRY(rs_cuda_status(cudaMemcpyAsync(s->host, m->data + offset + at, n, cudaMemcpyDeviceToHost, d->work),
-                                  "copying from the card", err));
+    for (size_t at = 0; at < bytes; at += RS_CUDA_STAGE_BYTES) {
+        size_t n = at_most(bytes - at, RS_CUDA_STAGE_BYTES);
+        RS_TRY(rs_cuda_status(cudaMemcpyAsync(d->landing, m->data + offset + at, n, cudaMemcpyDeviceToHost, d->work),
+                              "copying from the card", err));
         RS_TRY(finish_work(d, err));
-        memcpy(to + at, s->host, n);
+        memcpy(to + at, d->landing, n);
     }
 out:
     return st;

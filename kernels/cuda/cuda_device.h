@@ -1,6 +1,6 @@
 /* kernels/cuda/cuda_device.h: inside of the CUDA backend: the device, its memory, its scratch, launching a kernel, and
  * the few things that kernels share. The files of this folder are compiled twice: by nvcc for the card, and by the host
- * compiler against an emulated device for the tests (tests/support/cuda_emulated), whose headers have CUDA's names.
+ * compiler against an emulated device for the tests (tests/support/cuda_host), whose headers have CUDA's names.
  * What differs between the two is said in the emulation's headers and in the #ifndef blocks here, nowhere else. An op
  * has the name and the folder position of its CPU twin: cpu/cpu_attention.c, cuda/cuda_attention.cu. */
 #ifndef RS_KERNELS_CUDA_DEVICE_H
@@ -52,12 +52,14 @@ enum rs_cuda_scratch {
     RS_CUDA_SCRATCHES
 };
 
-/* Pinned host memory through which pageable bytes travel. */
+/* Pinned host memory through which pageable bytes travel: writes fill one buffer after the other, and a buffer is used
+ * again when the copies out of it are done. */
 enum { RS_CUDA_STAGES = 4, RS_CUDA_STAGE_BYTES = 4 << 20 };
 struct rs_cuda_stage {
     char *host; /* [RS_CUDA_STAGE_BYTES] pinned */
-    cudaEvent_t done;
-    bool used; /* a copy from or to it may be under way */
+    size_t filled;
+    cudaEvent_t done; /* recorded behind the last copy out of it */
+    bool copying;
 };
 
 struct rs_device {
@@ -69,7 +71,8 @@ struct rs_device {
     cublasHandle_t blas;
     void *blas_workspace;
     rs_cuda_stage stage[RS_CUDA_STAGES];
-    int next_stage;
+    int filling;                            /* the stage that takes the next write */
+    char *landing;                          /* [RS_CUDA_STAGE_BYTES] pinned: where reads arrive */
     unsigned long long *fault, *fault_host; /* [1] device, pinned: first bad index that a kernel met; all ones = none */
     uint64_t allocated, peak;
     struct {

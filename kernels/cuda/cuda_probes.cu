@@ -170,6 +170,10 @@ __global__ void __launch_bounds__(32) sum_rectangles(pattern_args a) {
     int64_t r1 = smaller(block_start(b + 1, a.blocks, a.T) - a.row0, a.R);
     int64_t c0 = larger(block_start(j, a.blocks, a.T) - a.col0, 0);
     int64_t c1 = smaller(block_start(j + 1, a.blocks, a.T) - a.col0, a.C);
+    if (r0 >= r1 || c0 >= c1 || a.col0 + c0 >= a.row0 + r1) { /* nothing there, or nothing that a row of it may see */
+        if (threadIdx.x < 2) a.parts[2 * (int64_t)blockIdx.x + threadIdx.x] = 0;
+        return;
+    }
     double mass = 0, squares = 0, top_left = 0;
     for (int64_t r = r0; r < r1; r++) {
         const float *row = a.p + h * a.head + r * a.row;

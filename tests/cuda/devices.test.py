@@ -1,5 +1,5 @@
 """The CUDA backend from the command line: what `devices` and --device say where there is no card, and whole audits on the emulated
-device, which runs the card's own sources (tests/support/cuda_emulated), against the CPU's."""
+device, which runs the card's own sources (tests/support/cuda_host), against the CPU's."""
 import os
 import subprocess
 import sys

@@ -24,6 +24,7 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 uint64_t rs_emulated_block;
+int rs_emulated_thread;
 
 namespace emulated {
 namespace {
@@ -43,10 +44,11 @@ struct fiber {
     void *fake_stack; /* the sanitizer's */
 };
 
-fiber host;                  /* the stack that called run_block */
-fiber *running = &host;      /* whose stack this is */
-std::vector<fiber *> fibers; /* all */
-std::vector<fiber *> idle;   /* those that hold no thread */
+fiber host;             /* the stack that called run_block */
+fiber *running = &host; /* whose stack this is */
+/* One for each thread that can wait, and one more that runs. */
+fiber fibers[THREADS_MOST + 1], *idle[THREADS_MOST + 1]; /* all; those that hold no thread */
+size_t fiber_count, idle_count;
 void fiber_main();
 
 #if defined(__x86_64__)
@@ -117,7 +119,8 @@ void switch_to(fiber *to) {
 }
 
 fiber *new_fiber() {
-    auto *f = new fiber();
+    if (fiber_count > THREADS_MOST) abort(); /* more than can wait */
+    fiber *f = &fibers[fiber_count];
     void *memory =
         mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory, PAGE, PROT_NONE) != 0) {
@@ -126,17 +129,11 @@ fiber *new_fiber() {
     }
     f->bottom = static_cast<char *>(memory) + PAGE;
     f->size = STACK;
-    prepare(f, fibers.size());
-    fibers.push_back(f);
+    prepare(f, fiber_count++);
     return f;
 }
 
-fiber *idle_fiber() {
-    if (idle.empty()) return new_fiber();
-    fiber *f = idle.back();
-    idle.pop_back();
-    return f;
-}
+fiber *idle_fiber() { return idle_count > 0 ? idle[--idle_count] : new_fiber(); }
 
 /* ---- the block ---- */
 
@@ -167,7 +164,7 @@ struct warp_state {
 
 const launch *job;
 int size, started, left_over; /* threads of the block; those begun; those not ended */
-int current;                  /* the running thread, by its linear index */
+int &current = rs_emulated_thread;
 bool given_up, ready_first;   /* ready_first: threads that may go on go before those not begun */
 uint3 place_of[THREADS_MOST];
 thread_state threads[THREADS_MOST];
@@ -187,14 +184,16 @@ struct {
 enum { ORDERS_MOST = 8 };
 uint16_t orders[ORDERS_MOST][THREADS_MOST];
 int order_count;
+bool downwards; /* seed 1 */
 const uint16_t *order;
 
 void make_orders() {
     order_count = seed() > 1 ? ORDERS_MOST : 1;
+    downwards = seed() == 1;
     for (int o = 0; o < order_count; o++) {
         std::iota(orders[o], orders[o] + size, uint16_t{0});
-        if (seed() == 1) std::reverse(orders[o], orders[o] + size);
-        for (int i = size - 1; i > 0 && seed() > 1; i--)
+        if (downwards) std::reverse(orders[o], orders[o] + size);
+        for (int i = size - 1; i > 0 && order_count > 1; i--)
             std::swap(orders[o][i], orders[o][draw(static_cast<uint32_t>(i) + 1)]);
     }
 }
@@ -222,12 +221,12 @@ void make_ready(int t) {
     } while (0)
 
 void renew_fibers() {
-    idle.clear();
-    for (size_t i = 0; i < fibers.size(); i++) {
-        unpoison(fibers[i]->bottom, fibers[i]->size);
-        fibers[i]->fake_stack = nullptr;
-        prepare(fibers[i], i);
-        idle.push_back(fibers[i]);
+    idle_count = 0;
+    for (size_t i = 0; i < fiber_count; i++) {
+        unpoison(fibers[i].bottom, fibers[i].size);
+        fibers[i].fake_stack = nullptr;
+        prepare(&fibers[i], i);
+        idle[idle_count++] = &fibers[i];
     }
 }
 
@@ -296,7 +295,7 @@ void fiber_main() {
     for (;;) {
         while (started < size && !(ready_first && ready_count > 0)) run_thread(order[started++]);
         fiber *self = running, *to = next_fiber(); /* before it is idle itself */
-        idle.push_back(self);
+        idle[idle_count++] = self;
         switch_to(to);
     }
 }
@@ -412,7 +411,7 @@ bool run_block(uint3 index) {
     started = 0;
     left_over = size;
     given_up = false;
-    ready_first = seed() < 2 || draw(2) == 0;
+    ready_first = order_count == 1 || draw(2) == 0;
     ready_head = ready_count = 0;
     barrier.here = barrier.count = 0;
     for (int w = 0; w * 32 < size; w++) {
@@ -469,8 +468,6 @@ using namespace emulated;
 
 static bool same_text(const char *a, const char *b) { return a == b || strcmp(a, b) == 0; }
 
-int rs_emulated_lane() { return current % 32; }
-
 void rs_emulated_misuse(const char *what, const char *why, const char *file, int line) {
     GIVE_UP(cudaErrorLaunchFailure, "%s: %s at %s:%d: %s", where(), what, file, line, why);
 }
@@ -524,10 +521,15 @@ int rs_emulated_barrier(const char *what, int predicate, const char *file, int l
 
 /* What the lanes take home: all have come. */
 static void settle(const meeting &m, thread_state *lanes) {
+    if (m.kind == RS_EMULATED_SHUFFLE) {
+        for (int i = 0; i < 32; i++)
+            if (m.mask >> i & 1U) lanes[i].result = lanes[lanes[i].source].deposit;
+        return;
+    }
     uint64_t all = 0;
     bool first = true;
-    for (unsigned rest = m.mask; rest != 0 && m.kind != RS_EMULATED_SHUFFLE; rest &= rest - 1) {
-        int i = __builtin_ctz(rest);
+    for (int i = 0; i < 32; i++) {
+        if (!(m.mask >> i & 1U)) continue;
         uint64_t v = lanes[i].deposit;
         auto s = static_cast<int32_t>(v), best = static_cast<int32_t>(all);
         switch (m.kind) {
@@ -541,17 +543,15 @@ static void settle(const meeting &m, thread_state *lanes) {
         }
         first = false;
     }
-    for (unsigned rest = m.mask; rest != 0; rest &= rest - 1) {
-        thread_state &t = lanes[__builtin_ctz(rest)];
-        t.result = m.kind == RS_EMULATED_SHUFFLE ? lanes[t.source].deposit : all;
-    }
+    for (int i = 0; i < 32; i++)
+        if (m.mask >> i & 1U) lanes[i].result = all;
 }
 
 /* The other lanes of a finished meeting may go on, in an order by the seed. */
 static void wake(unsigned mask, int first_thread) {
-    unsigned from = seed() > 1 ? draw(32) : 0, back = seed() == 1 || (seed() > 1 && draw(2) == 0);
+    unsigned turn = order_count > 1 ? draw(64) : 0, from = turn / 2, back = downwards ? 1 : turn % 2;
     for (unsigned i = 0; i < 32; i++) {
-        unsigned lane = (from + (back ? 31 - i : i)) % 32;
+        unsigned lane = (back ? from - i - 1 : from + i) % 32;
         if (mask >> lane & 1U) make_ready(first_thread + static_cast<int>(lane));
     }
 }

@@ -86,8 +86,9 @@ enum rs_emulated_meeting {
 /* Waits until every lane of the mask has come to the same place with the same mask. */
 uint64_t rs_emulated_meet(rs_emulated_meeting kind, const char *what, unsigned mask, uint64_t deposit, int source,
                           const char *file, int line);
-/* Lane of the running thread within its warp; of a multi-dimensional block x counts first. */
-int rs_emulated_lane();
+/* The running thread's number in its block; of a multi-dimensional block x counts first. Then its lane in its warp. */
+extern int rs_emulated_thread;
+inline int rs_emulated_lane() { return rs_emulated_thread % 32; }
 /* Waits for the whole block. Results: threads whose predicate is not 0. */
 int rs_emulated_barrier(const char *what, int predicate, const char *file, int line);
 /* Stops the kernel when p is no multiple of bytes. */
