@@ -14,7 +14,7 @@ static const char file_name[] = "ropescope_cuda.so";
 
 /* ---- where there is none ---- */
 
-static char reason[512];
+static char reason[PATH_MAX + 256];
 
 static rs_status absent(rs_error *err) { return rs_fail(err, RS_E_UNAVAILABLE, "device 'cuda': %s", reason); }
 

@@ -4,6 +4,7 @@
 #include "emulated_rig.h"
 
 #include <math.h>
+#include <thread>
 
 /* ---- threads and blocks ---- */
 
@@ -395,6 +396,33 @@ static void copies() {
 }
 static void test_copies(void **) { each_seed(copies); }
 
+/* Two threads of the host, each with a stream: nothing of one gets into the other. */
+static void test_host_threads(void **) {
+    std::vector<std::vector<int>> got(2);
+    auto work = [&got](int me) {
+        cudaStream_t s;
+        if (cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking) != cudaSuccess) return;
+        int *x = nullptr, *pinned = nullptr;
+        if (cudaMalloc(&x, 400) != cudaSuccess || cudaMallocHost(&pinned, 400) != cudaSuccess) return;
+        cudaMemsetAsync(x, 0, 400, s);
+        for (int i = 0; i < 100; i++) {
+            start_on(s, 1, 64, 0, raise_all, x, 100, i * me, (i + 1) * me);
+            if (i % 10 == 0) cudaStreamSynchronize(s);
+        }
+        cudaMemcpyAsync(pinned, x, 400, cudaMemcpyDeviceToHost, s);
+        cudaStreamSynchronize(s);
+        got[(size_t)me - 1].assign(pinned, pinned + 100);
+        cudaFree(x);
+        cudaFreeHost(pinned);
+        cudaStreamDestroy(s);
+    };
+    std::thread first(work, 1), second(work, 2);
+    first.join();
+    second.join();
+    must(cudaDeviceSynchronize());
+    for (int me = 1; me <= 2; me++) assert_true(got[(size_t)me - 1] == std::vector<int>(100, 100 * me));
+}
+
 /* ---- memory ---- */
 
 static void test_memory(void **) {
@@ -544,25 +572,16 @@ static void two_devices_test(void **) { two_devices(); }
 int main(int argc, char **argv) {
     const struct CMUnitTest on_two[] = {cmocka_unit_test(two_devices_test)};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places),
-        cmocka_unit_test(test_block_sums),
-        cmocka_unit_test(test_block_votes),
-        cmocka_unit_test(test_shuffles),
-        cmocka_unit_test(test_warp_votes),
-        cmocka_unit_test(test_warp_sums),
-        cmocka_unit_test(test_atomics),
-        cmocka_unit_test(test_shared_memory),
-        cmocka_unit_test(test_stream_order),
-        cmocka_unit_test(test_no_event),
-        cmocka_unit_test(test_default_stream),
-        cmocka_unit_test(test_queries),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_mathematics),
-        cmocka_unit_test(test_two_devices),
-        cmocka_unit_test(test_properties),
+        cmocka_unit_test(test_places),         cmocka_unit_test(test_block_sums),
+        cmocka_unit_test(test_block_votes),    cmocka_unit_test(test_shuffles),
+        cmocka_unit_test(test_warp_votes),     cmocka_unit_test(test_warp_sums),
+        cmocka_unit_test(test_atomics),        cmocka_unit_test(test_shared_memory),
+        cmocka_unit_test(test_stream_order),   cmocka_unit_test(test_no_event),
+        cmocka_unit_test(test_default_stream), cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_copies),         cmocka_unit_test(test_host_threads),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_mathematics),
+        cmocka_unit_test(test_two_devices),    cmocka_unit_test(test_properties),
     };
     if (argc > 1 && strcmp(argv[1], TWO_DEVICES) == 0) return cmocka_run_group_tests(on_two, nullptr, nullptr);
     return cmocka_run_group_tests(tests, nullptr, nullptr);

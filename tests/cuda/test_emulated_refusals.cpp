@@ -4,6 +4,7 @@
 #include "emulated_rig.h"
 
 #include <math.h>
+#include <thread>
 
 /* ---- barriers ---- */
 
@@ -65,6 +66,58 @@ static void test_missing_barrier_in_loop(void **) {
     int wrong = 0;
     for (int f : folds) wrong += f != 127 * 128 / 2;
     assert_true(wrong >= 2);
+}
+
+/* Sums of warps handed over in an array that is used twice: without the first barrier a warp that runs ahead writes its
+ * second sum while others still read the first ones. */
+template <bool BARRIER> __global__ void two_sums(int *out) {
+    RS_SHARED(int, warp_sum, 4);
+    int total = 0;
+    for (int round = 1; round <= 2; round++) {
+        int sum = round * (int)threadIdx.x;
+        for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0U, sum, step);
+        if (BARRIER) __syncthreads();
+        if (threadIdx.x % 32 == 0) warp_sum[threadIdx.x / 32] = sum;
+        __syncthreads();
+        for (int w = 0; w < 4; w++) total += warp_sum[w];
+    }
+    out[threadIdx.x] = total;
+}
+
+/* Lanes of a warp exchange through shared memory, where __syncwarp would do. */
+template <bool BARRIER> __global__ void exchange_in_warp(int *out) {
+    RS_SHARED(int, box, 128);
+    unsigned t = threadIdx.x;
+    box[t] = (int)t;
+    if (BARRIER) __syncwarp();
+    out[t] = box[t ^ 1U] * 2 - (int)(t ^ 1U) * 2 + 3 * 127 * 64;
+}
+
+static int wrong_sums;
+static void (*sums_kernel)(int *);
+static void count_wrong_sums() {
+    int *out = device_new<int>(128);
+    bool wrong = false;
+    must(start(1, 128, 0, sums_kernel, out));
+    for (int v : host_copy(out, 128)) wrong = wrong || v != 3 * 127 * 64;
+    wrong_sums += wrong;
+    must(cudaFree(out));
+}
+
+static void test_missing_barrier_between_warps(void **) {
+    const struct {
+        void (*kernel)(int *);
+        int wrong_at_least, wrong_at_most; /* of 6 orders */
+    } cases[] = {{two_sums<true>, 0, 0},
+                 {two_sums<false>, 2, 6},
+                 {exchange_in_warp<true>, 0, 0},
+                 {exchange_in_warp<false>, 6, 6}};
+    for (const auto &c : cases) {
+        wrong_sums = 0;
+        sums_kernel = c.kernel;
+        each_seed(count_wrong_sums);
+        assert_in_range(wrong_sums, c.wrong_at_least, c.wrong_at_most);
+    }
 }
 
 __global__ void barrier_in_branch(int *out) {
@@ -515,10 +568,27 @@ static void test_handles(void **) {
     rs_emulated_reset();
 }
 
+/* Faults and used-up stacks are caught on any thread of the host. */
+static void test_host_threads(void **) {
+    float *x = forty_bytes();
+    std::vector<cudaError_t> got(4, cudaSuccess);
+    for (size_t i = 0; i < got.size(); i++) {
+        std::thread([&] {
+            if (i % 2 == 0) start(1, 64, 0, write_at, x, 1L << 28);
+            else start(1, 64, 0, use_much_stack, reinterpret_cast<int *>(x), 1000);
+            got[i] = cudaDeviceSynchronize();
+        }).join();
+        assert_int_equal(got[i], i % 2 == 0 ? cudaErrorIllegalAddress : cudaErrorLaunchFailure);
+        rs_emulated_reset();
+    }
+    must(cudaFree(x));
+}
+
 int main() {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_missing_barrier),
         cmocka_unit_test(test_missing_barrier_in_loop),
+        cmocka_unit_test(test_missing_barrier_between_warps),
         cmocka_unit_test(test_barriers),
         cmocka_unit_test(test_warps),
         cmocka_unit_test(test_partial_warp),
@@ -534,6 +604,7 @@ int main() {
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_shared_limits),
         cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_host_threads),
         cmocka_unit_test(test_pinned_too_early),
         cmocka_unit_test(test_handles),
     };

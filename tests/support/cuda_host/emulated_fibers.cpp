@@ -165,7 +165,9 @@ struct warp_state {
 const launch *job;
 int size, started, left_over; /* threads of the block; those begun; those not ended */
 int &current = rs_emulated_thread;
-bool given_up, ready_first;   /* ready_first: threads that may go on go before those not begun */
+bool given_up;
+bool ready_first; /* threads that may go on go before those not begun */
+bool warp_first;  /* a warp whose lanes have met goes before whoever else may go on: it runs ahead as far as it can */
 uint3 place_of[THREADS_MOST];
 thread_state threads[THREADS_MOST];
 warp_state warps[THREADS_MOST / 32];
@@ -187,14 +189,35 @@ int order_count;
 bool downwards; /* seed 1 */
 const uint16_t *order;
 
+void shuffle(uint16_t *x, int n) {
+    for (int i = n - 1; i > 0; i--) std::swap(x[i], x[draw(static_cast<uint32_t>(i) + 1)]);
+}
+
+/* Half of the shuffled orders keep the threads of a warp together: a warp that runs ahead of the others does other harm
+ * than a thread that does. */
 void make_orders() {
     order_count = seed() > 1 ? ORDERS_MOST : 1;
     downwards = seed() == 1;
     for (int o = 0; o < order_count; o++) {
         std::iota(orders[o], orders[o] + size, uint16_t{0});
         if (downwards) std::reverse(orders[o], orders[o] + size);
-        for (int i = size - 1; i > 0 && order_count > 1; i--)
-            std::swap(orders[o][i], orders[o][draw(static_cast<uint32_t>(i) + 1)]);
+        if (order_count == 1) continue;
+        uint16_t *first = orders[o];
+        if (o % 2 != 0) {
+            shuffle(first, size);
+            continue;
+        }
+        /* Warp by warp, the last one perhaps not whole. */
+        uint16_t warp[THREADS_MOST / 32];
+        int n = (size + 31) / 32;
+        std::iota(warp, warp + n, uint16_t{0});
+        shuffle(warp, n);
+        for (int w = 0; w < n; w++) {
+            int lanes = std::min(32, size - warp[w] * 32);
+            std::iota(first, first + lanes, static_cast<uint16_t>(warp[w] * 32));
+            shuffle(first, lanes);
+            first += lanes;
+        }
     }
 }
 
@@ -203,6 +226,13 @@ const uint16_t *some_order() { return orders[order_count > 1 ? draw(ORDERS_MOST)
 void make_ready(int t) {
     threads[t].wait = WAITS_NOT;
     ready[(ready_head + ready_count++) % THREADS_MOST] = static_cast<uint16_t>(t);
+}
+
+void make_ready_at_once(int t) {
+    threads[t].wait = WAITS_NOT;
+    ready_head = (ready_head + THREADS_MOST - 1) % THREADS_MOST;
+    ready[ready_head] = static_cast<uint16_t>(t);
+    ready_count++;
 }
 
 /* ---- giving up ---- */
@@ -412,6 +442,7 @@ bool run_block(uint3 index) {
     left_over = size;
     given_up = false;
     ready_first = order_count == 1 || draw(2) == 0;
+    warp_first = order_count == 1 || draw(2) == 0;
     ready_head = ready_count = 0;
     barrier.here = barrier.count = 0;
     for (int w = 0; w * 32 < size; w++) {
@@ -551,8 +582,11 @@ static void settle(const meeting &m, thread_state *lanes) {
 static void wake(unsigned mask, int first_thread) {
     unsigned turn = order_count > 1 ? draw(64) : 0, from = turn / 2, back = downwards ? 1 : turn % 2;
     for (unsigned i = 0; i < 32; i++) {
-        unsigned lane = (back ? from - i - 1 : from + i) % 32;
-        if (mask >> lane & 1U) make_ready(first_thread + static_cast<int>(lane));
+        unsigned at = warp_first ? 31 - i : i; /* what is put in front last goes first */
+        unsigned lane = (back ? from - at - 1 : from + at) % 32;
+        if (!(mask >> lane & 1U)) continue;
+        if (warp_first) make_ready_at_once(first_thread + static_cast<int>(lane));
+        else make_ready(first_thread + static_cast<int>(lane));
     }
 }
 

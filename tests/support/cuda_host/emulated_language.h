@@ -75,13 +75,13 @@ constexpr int warpSize = 32;
 /* What a lane brings to a meeting of its warp, and what the lanes get out of it. */
 enum rs_emulated_meeting {
     RS_EMULATED_SYNC,
-    RS_EMULATED_SHUFFLE,      /* the deposit of lane `source` */
-    RS_EMULATED_BALLOT,       /* lanes with a deposit that is not 0 */
-    RS_EMULATED_ADD,          /* sum of the deposits, modulo 2^32 */
-    RS_EMULATED_MIN,          /* signed */
-    RS_EMULATED_MAX,          /* signed */
-    RS_EMULATED_MIN_UNSIGNED, /* */
-    RS_EMULATED_MAX_UNSIGNED  /* */
+    RS_EMULATED_SHUFFLE, /* the deposit of lane `source` */
+    RS_EMULATED_BALLOT,  /* lanes with a deposit that is not 0 */
+    RS_EMULATED_ADD,     /* sum of the deposits, modulo 2^32 */
+    RS_EMULATED_MIN,     /* signed */
+    RS_EMULATED_MAX,     /* signed */
+    RS_EMULATED_MIN_UNSIGNED,
+    RS_EMULATED_MAX_UNSIGNED
 };
 /* Waits until every lane of the mask has come to the same place with the same mask. */
 uint64_t rs_emulated_meet(rs_emulated_meeting kind, const char *what, unsigned mask, uint64_t deposit, int source,
