@@ -4,6 +4,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_plugin.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { BACKENDS = 2 };
@@ -39,6 +40,43 @@ rs_status rs_device_open(const char *device, int threads, const rs_backend **bac
     *out = NULL;
     if (strcmp(device, "auto") == 0) return open_best(threads, backend, out, err);
     return open_named(device, threads, backend, out, err);
+}
+
+/* The number at *list, up to a comma or the end, as "cuda:N"; *list moves behind it. False when there is none. */
+static bool next_card(const char **list, char out[32]) {
+    size_t length = strcspn(*list, ",");
+    if (length == 0 || length > 16) return false;
+    snprintf(out, 32, "cuda:%.*s", (int)length, *list);
+    *list += length + ((*list)[length] == ',');
+    return true;
+}
+
+rs_status rs_devices_open(const char *device, int threads, const rs_backend **backend, rs_device *out[RS_DEVICES],
+                          int *n, rs_error *err) {
+    rs_status st = RS_OK;
+    char name[RS_DEVICES][32];
+    *n = 0;
+    if (strncmp(device, "cuda:", 5) != 0 || !strchr(device, ',')) {
+        RS_TRY(rs_device_open(device, threads, backend, &out[0], err));
+        *n = 1;
+        return RS_OK;
+    }
+    for (const char *list = device + 5; *list; (*n)++) {
+        if (*n == RS_DEVICES || !next_card(&list, name[*n])) {
+            st = rs_fail(err, RS_E_USAGE, "device '%s': expected cuda:N,M,... with the numbers of at most %d cards",
+                         device, (int)RS_DEVICES);
+            goto out;
+        }
+        for (int i = 0; i < *n; i++) {
+            if (strcmp(name[i], name[*n]) != 0) continue;
+            st = rs_fail(err, RS_E_USAGE, "device '%s': a card is named twice", device);
+            goto out;
+        }
+        RS_TRY(rs_device_open(name[*n], threads, backend, &out[*n], err));
+    }
+out:
+    for (; st != RS_OK && *n > 0; out[*n] = NULL) (*backend)->close(out[--*n]);
+    return st;
 }
 
 rs_status rs_run_ops(const rs_backend *b, rs_device *d, const rs_op *ops, size_t n, rs_error *err) {

@@ -56,6 +56,12 @@ const rs_backend *const *rs_backends(size_t *count);
  * (RS_E_UNAVAILABLE with the reason; RS_E_USAGE for an unknown name); auto takes the best that opens. */
 rs_status rs_device_open(const char *device, int threads, const rs_backend **backend, rs_device **out, rs_error *err);
 
+/* The same for a form that may name several cards ("cuda:0,2"): out[0..*n-1], in the order in which they are named. A
+ * card named twice is RS_E_USAGE. On failure nothing stays open. */
+enum { RS_DEVICES = 16 };
+rs_status rs_devices_open(const char *device, int threads, const rs_backend **backend, rs_device *out[RS_DEVICES],
+                          int *n, rs_error *err);
+
 /* Checks every op (kernels/op.c) and runs them. All callers go through here. */
 rs_status rs_run_ops(const rs_backend *b, rs_device *d, const rs_op *ops, size_t n, rs_error *err);
 

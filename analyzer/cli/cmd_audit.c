@@ -9,6 +9,7 @@
 #include "analyzer/cli/input.h"
 #include "analyzer/cli/program.h"
 #include "analyzer/cli/record.h"
+#include "analyzer/cli/shards.h"
 #include "analyzer/forward/run.h"
 #include "probes/probe.h"
 
@@ -24,20 +25,16 @@ typedef struct audit_options {
     bool no_state, dry_run, force;
 } audit_options;
 
-enum { MAX_PROBES = 32 };
+enum { MAX_PROBES = RS_SHARD_KINDS };
 
 typedef struct audit {
     const audit_options *o;
     rs_input input;
-    const rs_backend *backend;
-    rs_device *device;
-    rs_device_info device_info;
+    rs_shards shards;
     const rs_probe_kind *kind[MAX_PROBES];
     size_t n_kinds;
     rs_probe_facts facts;
-    rs_probes *probes;
     rs_record record;
-    rs_run *run;
     rs_plan plan;
     int64_t probe_bytes;
     rs_progress progress;
@@ -77,7 +74,7 @@ static rs_run_options run_options(const audit *a) {
                             .sequences = c->sequences,
                             .positions = c->context,
                             .loss = true,
-                            .compute = rs_input_compute(&a->o->input, &a->input, a->device_info.halves),
+                            .compute = rs_input_compute(&a->o->input, &a->input, a->shards.info.halves),
                             .last_layer = -1};
 }
 
@@ -85,6 +82,7 @@ static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     const rs_corpus *c = &a->input.corpus;
     rs_run_options ro = run_options(a);
+    ro.sequences = rs_shards_share(&a->shards, ro.sequences); /* memory is counted on one device */
     char need[32], have[32];
     a->facts = (rs_probe_facts){.graph = a->input.model.graph,
                                 .positions = c->context,
@@ -92,7 +90,7 @@ static rs_status make_plan(audit *a, rs_error *err) {
                                 .seed = (uint64_t)a->o->seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
-    uint64_t free_bytes = a->device_info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
+    uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
     if (free_bytes > 0 && total > free_bytes) {
         st = rs_fail(err, RS_E_UNAVAILABLE,
                      "this run needs %s of memory on its device and %s are free; take fewer sequences (--sequences) or "
@@ -116,13 +114,13 @@ static rs_status print_plan(audit *a, rs_error *err) {
     rs_text t = {0};
     char count[32], memory[32];
     double rate = 0;
-    RS_TRY(rs_calibrate(a->backend, a->device, &rate, err));
+    RS_TRY(rs_calibrate(a->shards.backend, a->shards.device[0], &rate, err));
     rs_text_printf(&t, "model     %s, %s, %s parameters, %d layers\n", g->name, g->family,
                    rs_format_count(count, rs_weights_parameters(a->input.model.weights)), g->n_layers);
     rs_text_printf(&t, "rope      %s\n", g->rope_words);
     rs_text_printf(&t, "text      %" PRId64 " sequences of %" PRId64 " tokens%s\n", c->sequences, c->context,
                    c->bos ? ", each beginning with BOS" : "");
-    rs_text_printf(&t, "device    %s; products in %s\n", a->device_info.name, rs_compute_name(run_options(a).compute));
+    rs_text_printf(&t, "device    %s; products in %s\n", a->shards.info.name, rs_compute_name(run_options(a).compute));
     rs_text_append(&t, "probes    ");
     probe_names(a, &t);
     rs_text_printf(
@@ -134,7 +132,7 @@ static rs_status print_plan(audit *a, rs_error *err) {
     print_bytes(&t, "vocabulary and logit chunks", a->plan.vocabulary);
     print_bytes(&t, "statistics of one layer", 2 * a->probe_bytes);
     print_bytes(&t, "in all, beside the program and its libraries", a->plan.total + 2 * a->probe_bytes);
-    rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, a->device_info.memory_bytes));
+    rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, a->shards.info.memory_bytes));
     rs_text_printf(&t, "reads     %s of weights, once\n", rs_format_bytes(memory, (uint64_t)a->plan.stored_bytes));
     rs_text_printf(
         &t, "time      about %.0f s: %.1f TFLOP at the %.0f GFLOP/s measured just now, two thirds of it reached\n",
@@ -178,23 +176,15 @@ static rs_status catalog_path(const audit_options *o, char **out, rs_error *err)
 
 static rs_status compute(audit *a, double *seconds, rs_error *err) {
     rs_status st = RS_OK;
-    rs_hook hook;
     rs_run_options ro = run_options(a);
-    RS_TRY(rs_probes_create(a->kind, a->n_kinds, &a->facts, a->backend, a->device, rs_record_layer, &a->record,
-                            &a->probes, err));
-    hook = rs_probes_hook(a->probes);
-    ro.hooks = &hook;
-    ro.n_hooks = a->n_kinds > 0 ? 1 : 0;
     ro.progress = on_progress;
     ro.progress_ctx = a;
-    RS_TRY(rs_run_create(a->input.model.checkpoint, a->input.model.graph, a->input.model.weights, a->backend, a->device,
-                         &ro, &a->run, err));
     rs_progress_begin(&a->progress, a->o->input.quiet, a->plan.flops, ro.sequences * ro.positions);
     double begun = rs_clock_seconds();
-    st = rs_run_execute(a->run, err);
+    st =
+        rs_shards_execute(&a->shards, &a->input, &ro, a->kind, a->n_kinds, &a->facts, rs_record_layer, &a->record, err);
     *seconds = rs_clock_seconds() - begun;
     rs_progress_end(&a->progress);
-out:
     return st;
 }
 
@@ -209,9 +199,9 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     a->record.facts = &a->facts;
     a->record.no_state = a->o->no_state;
     a->record.compute = rs_compute_name(run_options(a).compute);
-    RS_TRY(rs_record_begin(&a->record, &a->device_info, names.data ? names.data : "", err));
+    RS_TRY(rs_record_begin(&a->record, &a->shards.info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
-    RS_TRY(rs_record_end(&a->record, rs_run_token_nll(a->run), seconds, err));
+    RS_TRY(rs_record_end(&a->record, a->shards.nll, seconds, err));
     rs_store *whole = a->record.store;
     a->record.store = NULL;
     RS_TRY(rs_store_commit(whole, err));
@@ -242,9 +232,7 @@ static void note_input(const audit *a) {
 static rs_status open_all(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(choose_probes(a, err));
-    RS_TRY(rs_device_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->backend,
-                          &a->device, err));
-    a->backend->info(a->device, &a->device_info);
+    RS_TRY(rs_shards_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->shards, err));
     RS_TRY(rs_input_open(&a->o->arguments, &a->o->input, &a->input, err));
     RS_TRY(make_plan(a, err));
 out:
@@ -273,12 +261,8 @@ static rs_status run(const void *options, rs_error *err) {
     }
 out:
     rs_store_discard(a.record.store);
-    rs_run_destroy(a.run);
-    rs_probes_destroy(a.probes);
+    rs_shards_close(&a.shards);
     rs_input_close(&a.input);
-    if (a.device) {
-        a.backend->close(a.device);
-    }
     rs_free(temporary);
     rs_free(catalog);
     return st;

@@ -210,7 +210,7 @@ static rs_status execute(dump *d, rs_error *err) {
     RS_TRY(rs_store_create(d->o->output, d->o->force, &d->store, err));
     RS_TRY(write_tokens(d, err));
     rs_progress_begin(&d->progress, d->o->input.quiet, d->input.model.graph->n_layers + 1, c->sequences * c->context);
-    st = rs_run_execute(d->run, err);
+    st = rs_run_execute(&d->run, 1, err);
     rs_progress_end(&d->progress);
     if (st == RS_OK) {
         rs_store *whole = d->store;

@@ -78,8 +78,9 @@ typedef struct rs_input_options {
     {"device",                                                                                                          \
      'd',                                                                                                               \
      RS_OPT_STRING,                                                                                                     \
-     "auto|cpu|cuda[:N]",                                                                                               \
-     "where to compute (default: auto); a device named is that device or an error",                                     \
+     "auto|cpu|cuda[:N[,M...]]",                                                                                        \
+     "where to compute (default: auto); a device named is that device or an error; audit shares its sequences out "     \
+     "over several cards",                                                                                              \
      offsetof(type, input.device),                                                                                      \
      false,                                                                                                             \
      0,                                                                                                                 \

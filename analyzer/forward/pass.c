@@ -42,7 +42,7 @@ rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence) {
                       .layer_info = layer >= 0 ? &r->graph->layers[layer] : NULL,
                       .backend = r->backend,
                       .device = r->device,
-                      .sequence = sequence,
+                      .sequence = r->o.first_sequence + sequence,
                       .sequences = r->o.sequences,
                       .positions = r->o.positions,
                       .ids = r->o.ids + sequence * r->o.positions};

@@ -160,6 +160,7 @@ static rs_status layer_done(rs_run *r, int layer, rs_error *err) {
     return RS_OK;
 }
 
+/* Queues a layer's work; the hooks are told that it is through by layer_done. */
 static rs_status run_layer(rs_run *r, int layer, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_loader_layer(r->loader, r, layer, &r->layer, err));
@@ -174,23 +175,48 @@ static rs_status run_layer(rs_run *r, int layer, rs_error *err) {
             r->o.progress(r->o.progress_ctx, layer, s + 1, r->o.sequences);
         }
     }
-    RS_TRY(layer_done(r, layer, err));
 out:
     return st;
 }
 
-rs_status rs_run_execute(rs_run *r, rs_error *err) {
+typedef rs_status step(rs_run *r, int layer, rs_error *err);
+
+static rs_status embed(rs_run *r, int layer, rs_error *err) {
+    (void)layer;
+    return rs_embed_run(r, err);
+}
+
+static rs_status unembed(rs_run *r, int layer, rs_error *err) {
+    (void)layer;
+    return rs_unembed_run(r, err);
+}
+
+/* A step in all runs, and then its end in all. */
+static rs_status in_all(rs_run *const *runs, int n, step *first, int layer, rs_error *err) {
     rs_status st = RS_OK;
-    RS_TRY(rs_embed_run(r, err));
-    RS_TRY(layer_done(r, -1, err));
-    for (int layer = 0; layer <= last_layer(r); layer++) {
-        RS_TRY(run_layer(r, layer, err));
+    for (int i = 0; i < n; i++) {
+        RS_TRY(first(runs[i], layer, err));
     }
-    if (last_layer(r) == r->graph->n_layers - 1) {
-        RS_TRY(rs_unembed_run(r, err));
-        RS_TRY(layer_done(r, r->graph->n_layers, err));
+    for (int i = 0; i < n; i++) {
+        RS_TRY(layer_done(runs[i], layer, err));
     }
-    RS_TRY(r->backend->sync(r->device, err));
+out:
+    return st;
+}
+
+rs_status rs_run_execute(rs_run *const *runs, int n, rs_error *err) {
+    rs_status st = RS_OK;
+    int last = last_layer(runs[0]), layers = runs[0]->graph->n_layers;
+    RS_TRY(in_all(runs, n, embed, -1, err));
+    for (int layer = 0; layer <= last; layer++) {
+        RS_TRY(in_all(runs, n, run_layer, layer, err));
+    }
+    if (last == layers - 1) {
+        RS_TRY(in_all(runs, n, unembed, layers, err));
+    }
+    for (int i = 0; i < n; i++) {
+        RS_TRY(runs[i]->backend->sync(runs[i]->device, err));
+    }
 out:
     return st;
 }

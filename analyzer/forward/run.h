@@ -34,7 +34,8 @@ typedef struct rs_edit {
 typedef struct rs_run_options {
     const int32_t *ids; /* [sequences, positions], borrowed */
     int64_t sequences, positions;
-    const rs_hook *hooks; /* [n_hooks], borrowed until rs_run_destroy */
+    int64_t first_sequence; /* number of the first one: where a text is shared out over several runs */
+    const rs_hook *hooks;   /* [n_hooks], borrowed until rs_run_destroy */
     int n_hooks;
     const rs_edit *edits; /* [n_edits], borrowed */
     int n_edits;
@@ -65,8 +66,9 @@ typedef struct rs_run rs_run;
  * allocates. */
 rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d,
                         const rs_run_options *o, rs_run **out, rs_error *err);
-/* Does it all. Fails also with RS_E_NONFINITE (tensor named), RS_E_CANCELLED. */
-rs_status rs_run_execute(rs_run *r, rs_error *err);
+/* Does it all, for runs [n] of one model that stand on devices of their own, side by side: each is given a layer's work
+ * before the first is waited for. Fails also with RS_E_NONFINITE (tensor named), RS_E_CANCELLED. */
+rs_status rs_run_execute(rs_run *const *runs, int n, rs_error *err);
 /* After execute with loss: [sequences, positions] f64, NaN at position 0; borrowed. */
 const double *rs_run_token_nll(const rs_run *r);
 void rs_run_destroy(rs_run *r); /* NULL is fine */

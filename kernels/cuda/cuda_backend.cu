@@ -61,12 +61,13 @@ rs_status cuda_probe(rs_error *err) {
 rs_status parse_ordinal(const char *spec, int count, int *out, rs_error *err) {
     char *end = nullptr;
     long n = *spec ? strtol(spec, &end, 10) : 0;
-    *out = (int)n;
+    *out = 0;
     if (*spec && (end == spec || *end || n < 0))
         return rs_fail(err, RS_E_USAGE, "device 'cuda:%s': expected cuda or cuda:N with the number of a card", spec);
     if (n >= count)
         return rs_fail(err, RS_E_UNAVAILABLE, "device 'cuda:%s': this machine has %d card%s, numbered from 0", spec,
                        count, count == 1 ? "" : "s");
+    *out = (int)n;
     return RS_OK;
 }
 
@@ -327,12 +328,14 @@ void cuda_host_release(rs_device *d, void *memory) {
 rs_status cuda_upload(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
     rs_status st = check_range(m, offset, bytes, "upload", err);
     if (st != RS_OK || bytes == 0) return st;
+    cudaSetDevice(d->ordinal); /* an error of it is the next call's too */
     return rs_cuda_status(cudaMemcpyAsync(m->data + offset, src, bytes, cudaMemcpyHostToDevice, d->ahead), "uploading",
                           err);
 }
 
 rs_status cuda_await_uploads(rs_device *d, rs_error *err) {
     rs_status st = RS_OK;
+    RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
     RS_TRY(rs_cuda_status(cudaEventRecord(d->uploaded, d->ahead), "uploading", err));
     RS_TRY(rs_cuda_status(cudaStreamWaitEvent(d->work, d->uploaded, 0), "uploading", err));
 out:
@@ -342,6 +345,7 @@ out:
 rs_status cuda_zero(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err) {
     rs_status st = check_range(m, offset, bytes, "zeroing", err);
     if (st != RS_OK || bytes == 0) return st;
+    cudaSetDevice(d->ordinal); /* an error of it is the next call's too */
     return rs_cuda_status(cudaMemsetAsync(m->data + offset, 0, bytes, d->work), "zeroing", err);
 }
 

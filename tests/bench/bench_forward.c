@@ -58,7 +58,7 @@ static rs_status execute(bench *b, rs_error *err) {
     RS_TRY(rs_run_plan(b->graph, b->weights, &o, &plan, err));
     RS_TRY(rs_run_create(b->checkpoint, b->graph, b->weights, b->backend, b->device, &o, &b->run, err));
     double begun = rs_clock_seconds();
-    RS_TRY(rs_run_execute(b->run, err));
+    RS_TRY(rs_run_execute(&b->run, 1, err));
     double seconds = rs_clock_seconds() - begun, tokens = (double)(o.sequences * o.positions);
     printf("{\"seconds\": %.4f, \"tokens\": %.0f, \"tokens_per_second\": %.2f, \"gflop_per_second\": %.2f, "
            "\"mean_nll\": %.9f}\n",

@@ -18,6 +18,7 @@
 
 typedef struct options {
     const roof_shape *shape;
+    char folder[ROOF_FOLDER];
     int64_t context, sequences;
     rs_compute compute;
     const char *card; /* NULL: all */
@@ -74,27 +75,28 @@ static const char *bound_name(const roof_line *l) {
     return l->by[most] > 0 ? names[most] : "";
 }
 
-/* One layer, shared out to the sequences. */
-static void print_lines(const roof_run *r, const roof_times *t) {
-    double n = (double)r->sequences, whole = t->seconds[LAYER];
-    printf("  %-18s %9s %6s %9s %9s %9s %8s  %s\n", "a layer, sequence", "ms", "share", "GFLOP", "GB", "GB cache",
-           "kernels", "bound by");
+/* A section, shared out to the sequences. */
+static void print_lines(const roof_run *r, const roof_times *t, int section, const char *name) {
+    double n = (double)r->sequences, whole = t->seconds[section];
+    printf("  %-18s %9s %6s %9s %9s %9s %8s  %s\n", name, "ms", "share", "GFLOP", "GB", "GB cache", "kernels",
+           "bound by");
     for (int row = 0; row < ROOF_ROWS; row++) {
-        const roof_line *l = &t->line[LAYER][row];
+        const roof_line *l = &t->line[section][row];
         if (l->seconds > 0 || l->kernels > 0) {
             printf("  %-18s %9.3f %5.1f%% %9.1f %9.3f %9.3f %8.0f  %s\n", roof_row_name(row), l->seconds / n * 1e3,
                    100 * l->seconds / whole, l->flops / n * 1e-9, l->memory / n * 1e-9, l->cache / n * 1e-9,
                    l->kernels / n, bound_name(l));
         }
     }
-    printf("  %-18s %9.3f, of which the host computes %.3f ms\n", "all", whole / n * 1e3, t->host[LAYER] / n * 1e3);
+    printf("  %-18s %9.3f, of which the host computes %.3f ms\n", "all", whole / n * 1e3, t->host[section] / n * 1e3);
 }
 
 static void print_card(const roof_run *r, const roof_card *c, const roof_times *t) {
     double seconds = model_seconds(r, t), rate = model_flops(r) / seconds, best = roof_product_rate(c, r->compute);
     printf("\n%s: a large %s product at %.0f TFLOP/s, memory %.2f TB/s, cache %.0f MB\n", c->name,
            rs_compute_name(r->compute), best * 1e-12, c->memory * 1e-12, c->cache_bytes * 1e-6);
-    print_lines(r, t);
+    print_lines(r, t, LAYER, "a layer, sequence");
+    print_lines(r, t, LOSS, "loss, a sequence");
     printf("  embedding %.2f s, first layer %.2f s, %lld more of %.3f s, loss %.2f s: %.1f s\n", t->seconds[EMBEDDING],
            t->seconds[FIRST_LAYER], (long long)r->shape->layers - 1, t->seconds[LAYER], t->seconds[LOSS], seconds);
     printf("  %.0f tokens/s, %.0f TFLOP/s: %.1f %% of the rate of a large product, %.1f %% of the nominal one\n",
@@ -140,11 +142,12 @@ static void print_run(const roof_run *r) {
 
 /* ---- what if ---- */
 
-static rs_status estimate(const options *o, const roof_card *c, roof_what what, double *seconds, double *rate,
-                          rs_error *err) {
+static rs_status estimate(const options *o, const roof_card *c, roof_what what, bool table, double *seconds,
+                          double *rate, rs_error *err) {
     rs_status st = RS_OK;
     roof_times *t = NULL;
     roof_run r = {.shape = o->shape,
+                  .folder = o->folder,
                   .context = o->context,
                   .sequences = o->sequences,
                   .compute = o->compute,
@@ -155,6 +158,9 @@ static rs_status estimate(const options *o, const roof_card *c, roof_what what, 
     roof_replay(&r.log, c, &what, t);
     *seconds = model_seconds(&r, t);
     *rate = model_flops(&r) / *seconds;
+    if (table) {
+        print_card(&r, c, t);
+    }
 out:
     roof_run_deinit(&r);
     rs_free(t);
@@ -169,6 +175,10 @@ static roof_what both(roof_what a, roof_what b) {
                        .halves = a.halves || b.halves,
                        .keys_once = a.keys_once || b.keys_once,
                        .fused = a.fused || b.fused,
+                       .vocab_chunk = b.vocab_chunk ? b.vocab_chunk : a.vocab_chunk,
+                       .logit_rows = b.logit_rows ? b.logit_rows : a.logit_rows,
+                       .pieces = a.pieces || b.pieces,
+                       .vectors = a.vectors || b.vectors,
                        .wide = a.wide || b.wide,
                        .graphs = a.graphs || b.graphs};
 }
@@ -178,10 +188,13 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
     const roof_what changes[] = {
         {.name = "as it is"},
         {.name = "statistics cut among threads enough", .wide = true},
+        {.name = "rounding and widening, four values a thread", .vectors = true},
         {.name = "keys and values rounded once a sequence", .keys_once = true},
         {.name = "norm, rope, gate, softmax, mix write bfloat16", .halves = true},
         {.name = "2048 rows a chunk", .chunk_rows = 2048},
-        {.name = "tiles of 128 rows and an eighth of the heads", .tile_rows = 128, .head_groups = 8},
+        {.name = "8192 vocabulary rows by 2048", .vocab_chunk = 8192, .logit_rows = 2048},
+        {.name = "tiles of 256 rows", .tile_rows = 256},
+        {.name = "products of mix cut along their sum", .pieces = true},
         {.name = "sums of patterns made by the softmax", .fused = true},
         {.name = "launches replayed, 0.5 us of the host each", .graphs = true},
     };
@@ -192,15 +205,17 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
         if (o->compute != RS_COMPUTE_BF16 && (changes[i].halves || changes[i].keys_once)) {
             continue; /* nothing is rounded then */
         }
-        RS_TRY(estimate(o, c, changes[i], &alone, &rate, err));
+        RS_TRY(estimate(o, c, changes[i], false, &alone, &rate, err));
         printf("  %-48s %7.2f %7.1f%%", changes[i].name, alone, 100 * rate / best);
         *all = both(*all, changes[i]);
-        RS_TRY(estimate(o, c, *all, &together, &rate, err));
+        RS_TRY(estimate(o, c, *all, false, &together, &rate, err));
         printf("  %7.2f %7.1f%%", together, 100 * rate / best);
         printf(i ? "  (%+.2f s)\n" : "\n", together - before);
         before = together;
         fflush(stdout);
     }
+    printf("\nwith all of the above");
+    RS_TRY(estimate(o, c, *all, true, &together, &rate, err));
 out:
     return st;
 }
@@ -219,7 +234,7 @@ static rs_status print_tiles(const options *o, const roof_card *c, roof_what all
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
             all.tile_rows = rows[i];
             all.head_groups = groups[g];
-            RS_TRY(estimate(o, c, all, &seconds, &rate, err));
+            RS_TRY(estimate(o, c, all, false, &seconds, &rate, err));
             printf(" %5.1f%%", 100 * rate / best);
             fflush(stdout);
         }
@@ -298,18 +313,28 @@ static rs_status compare_with_cpu(rs_error *err) {
     rs_status st = RS_OK;
     roof_card cpu;
     roof_times *t = NULL;
-    roof_run r = {.shape = roof_shape_find("135m"), .context = 512, .sequences = 1, .execute = true, .threads = 1};
+    char folder[ROOF_FOLDER] = "";
+    roof_run r = {.shape = roof_shape_find("135m"),
+                  .folder = folder,
+                  .context = 512,
+                  .sequences = 4,
+                  .execute = true,
+                  .threads = 1};
     RS_TRY(RS_NEW(&t, 1, err));
     RS_TRY(measure_cpu(&cpu, err));
+    RS_TRY(roof_folder_make(r.shape, folder, err));
     RS_TRY(roof_run_execute(&r, err));
     roof_replay(&r.log, &cpu, &r.what, t);
     printf(
-        "\nhow far to trust it: %d layers of the shape of %s, %lld tokens, float32, really run on one thread of this "
-        "CPU,\nbeside what the same counting says (same passes as a card's kernels; product %.1f GFLOP/s, memory %.1f "
+        "\nhow far to trust it: %d layers of the shape of %s, %lld x %lld tokens, float32, really run on one thread of "
+        "this CPU (its processor time),\nbeside what the same counting says (same passes as a card's kernels; product "
+        "%.1f GFLOP/s, memory %.1f "
         "GB/s, cache %.1f GB/s, all measured now)\n",
-        ROOF_LAYERS, r.shape->name, (long long)r.context, cpu.product[0] * 1e-9, cpu.memory * 1e-9, cpu.cache * 1e-9);
+        ROOF_LAYERS, r.shape->name, (long long)r.sequences, (long long)r.context, cpu.product[0] * 1e-9,
+        cpu.memory * 1e-9, cpu.cache * 1e-9);
     print_against(&r, t);
 out:
+    roof_folder_remove(folder);
     roof_run_deinit(&r);
     rs_free(t);
     return st;
@@ -323,9 +348,15 @@ static rs_status print_estimates(const options *o, rs_error *err) {
     const roof_card *card = roof_cards(&n);
     roof_times *t = NULL;
     bool asked = false;
-    roof_run r = {
-        .shape = o->shape, .context = o->context, .sequences = o->sequences, .compute = o->compute, .threads = 1};
+    roof_run r = {.shape = o->shape,
+                  .folder = o->folder,
+                  .context = o->context,
+                  .sequences = o->sequences,
+                  .compute = o->compute,
+                  .threads = 1};
     RS_TRY(RS_NEW(&t, 1, err));
+    RS_TRY(roof_run_execute(&r, err)); /* once for the page cache to know the file */
+    roof_run_deinit(&r);
     RS_TRY(roof_run_execute(&r, err));
     print_run(&r);
     print_memory(&r, o);
@@ -398,7 +429,11 @@ int main(int argc, char **argv) {
         return 2;
     }
     printf("%s\n", CLAIM);
-    rs_status st = print_estimates(&o, &err);
+    rs_status st = roof_folder_make(o.shape, o.folder, &err);
+    if (st == RS_OK) {
+        st = print_estimates(&o, &err);
+    }
+    roof_folder_remove(o.folder);
     if (st == RS_OK && !o.no_cpu) {
         st = compare_with_cpu(&err);
     }

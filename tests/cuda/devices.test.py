@@ -116,6 +116,30 @@ def test_repeatable(folder):
             assert a.tobytes() == found[name].tobytes(), f"{name} depends on the order of threads (seed {seed})"
 
 
+def test_several_cards(folder):
+    """Sequences shared out over cards give what one card gives, but for the order of additions; a card is named once."""
+    found = []
+    for device in ("cuda", "cuda:0,2", "cuda:2,0,1"):
+        out = os.path.join(folder, f"{len(found)}.h5")
+        run("audit", os.path.join(SAMPLES, "models", "partial-rope-0.25"), TEXT, "--context", "64", "--sequences", "5", "-o", out, "--quiet",
+            "--compute", "f32", "--device", device, ROPESCOPE_CUDA_PLUGIN=EMULATED, ROPESCOPE_EMULATED_DEVICES="3")
+        found.append(arrays(out))
+        with h5py.File(out) as f:
+            assert ("3 devices" in f.attrs["device"]) == (device.count(",") == 2), f.attrs["device"]
+    for name, a in found[0].items():
+        for b in found[1:]:
+            if a.dtype.kind == "f":
+                # Sums of 5 sequences in float64, in another order.
+                np.testing.assert_allclose(b[name], a, rtol=1e-6, atol=1e-12, err_msg=name)
+            else:
+                assert (a == b[name]).all(), name
+    for device, status in (("cuda:0,0", 2), ("cuda:0,", 0), ("cuda:,1", 2), ("cuda:0,9", 3)):
+        audit("nope", os.path.join(folder, "x.h5"), device, status=status, ROPESCOPE_CUDA_PLUGIN=EMULATED, ROPESCOPE_EMULATED_DEVICES="2")
+    refused = audit("nope", os.path.join(folder, "x.h5"), "cuda:0,1,2", status=2, ROPESCOPE_CUDA_PLUGIN=EMULATED,
+                    ROPESCOPE_EMULATED_DEVICES="3")
+    assert "3 devices for 2 sequences" in refused.stderr, refused.stderr
+
+
 def test_out_of_memory(folder):
     """Every device allocation fails once: exit code 1, the reason, no file left behind, no crash."""
     out = os.path.join(folder, "oom.h5")
@@ -138,7 +162,7 @@ def main():
         return 77
     tests = [test_no_card, test_devices, test_statistics, test_repeatable]
     if not ON_CARD:
-        tests.append(test_out_of_memory)  # a card does not fail on demand
+        tests += [test_several_cards, test_out_of_memory]  # cards are not made, and do not fail, on demand
     for test in tests:
         with tempfile.TemporaryDirectory() as folder:
             test(folder)

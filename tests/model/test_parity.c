@@ -146,7 +146,7 @@ static void rotated_vectors(rs_golden *g, const char *name) {
                         .n_hooks = 1,
                         .last_layer = -1};
     assert_int_equal(rs_run_create(g->checkpoint, g->graph, g->weights, g->backend, g->device, &o, &run, &err), RS_OK);
-    assert_int_equal(rs_run_execute(run, &err), RS_OK);
+    assert_int_equal(rs_run_execute(&run, 1, &err), RS_OK);
     rs_run_destroy(run);
     assert_int_equal(r.seen, g->graph->n_layers * 2 * 4);
     check(r.worst, LOGIT_BAR, name, "rotated queries and keys");
@@ -216,7 +216,7 @@ static void probe_results(rs_golden *g, const char *name) {
                         .n_hooks = 1,
                         .last_layer = -1};
     if (rs_run_create(g->checkpoint, g->graph, g->weights, g->backend, g->device, &o, &run, &err) != RS_OK ||
-        rs_run_execute(run, &err) != RS_OK) {
+        rs_run_execute(&run, 1, &err) != RS_OK) {
         fail_msg("%s: %s", name, err.message);
     }
     rs_run_destroy(run);

@@ -70,7 +70,7 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     rs_run_options options = {
         .ids = ids, .sequences = SEQUENCES, .positions = T, .hooks = &hook, .n_hooks = 1, .last_layer = -1};
     RS_TRY(rs_run_create(checkpoint, graph, weights, backend, device, &options, &run, err));
-    RS_TRY(rs_run_execute(run, err));
+    RS_TRY(rs_run_execute(&run, 1, err));
 out:
     rs_run_destroy(run);
     rs_probes_destroy(probes);

@@ -244,7 +244,7 @@ void rs_golden_execute(rs_golden *g, const rs_golden_run *how, rs_golden_output 
                         .tile_rows = how->tile_rows,
                         .last_layer = -1};
     must(rs_run_create(g->checkpoint, g->graph, g->weights, g->backend, g->device, &o, &run, &err), &err);
-    must(rs_run_execute(run, &err), &err);
+    must(rs_run_execute(&run, 1, &err), &err);
     memcpy(out->token_nll, rs_run_token_nll(run), sizeof *out->token_nll * (size_t)(out->sequences * out->positions));
     rs_run_destroy(run);
 }

@@ -80,18 +80,19 @@ void stop_for_fault(const void *p) {
 
 /* A kernel gives up its block and leaves an error; host code dies as it would of any bad address, with a word more. */
 void on_fault(int signal, siginfo_t *info, void *context) {
+    bool kernel = in_kernel();
+    if (kernel) stop_for_fault(info->si_addr);
 #if defined(__x86_64__)
-    if (in_kernel()) {
-        stop_for_fault(info->si_addr);
+    if (kernel) {
         auto *registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
         registers[REG_RIP] = static_cast<greg_t>(reinterpret_cast<intptr_t>(&leave));
         registers[REG_RSP] = static_cast<greg_t>(reinterpret_cast<intptr_t>(fiber_stack_top()) - 8);
         return;
     }
 #else
-    (void)context;
+    (void)context; /* elsewhere the process dies of it, the reason said */
 #endif
-    if (arena_at(address(info->si_addr))) {
+    if (!kernel && arena_at(address(info->si_addr))) {
         char line[256];
         int n = snprintf(line, sizeof line, "emulated device: host code touched device memory at %s\n",
                          describe(info->si_addr, 1));
