@@ -47,16 +47,16 @@ static const struct {
                       ARG(widen, dst, F32 | BF16, "N", NULL, WRITTEN | DENSE),
                       ARG(widen, bad, I64, "1", NULL, WRITTEN | OPTIONAL | DENSE)}},
     [RS_OP_NORM] = {"norm",
-                    {F32_ARG(norm, x, "RGW", 0), F32_ARG(norm, y, "RGW", WRITTEN | IN_PLACE),
+                    {F32_ARG(norm, x, "RGW", 0), ARG(norm, y, F32 | BF16, "RGW", NULL, WRITTEN | IN_PLACE),
                      ARG(norm, weight, F32, "W", "GW", OPTIONAL), ARG(norm, bias, F32, "W", "GW", OPTIONAL)}},
     [RS_OP_MATMUL] = {"matmul",
-                      {F32_ARG(matmul, x, "MK", 0), ARG(matmul, w, F32 | BF16, "NK", NULL, 0),
+                      {ARG(matmul, x, F32 | BF16, "MK", NULL, 0), ARG(matmul, w, F32 | BF16, "NK", NULL, 0),
                        F32_ARG(matmul, bias, "N", OPTIONAL), F32_ARG(matmul, y, "MN", WRITTEN)}},
     [RS_OP_ADD] = {"add",
                    {ARG(add, x, F32 | F64, "RC", NULL, 0), ARG(add, y, F32 | F64, "RC", NULL, WRITTEN | IN_PLACE)}},
     [RS_OP_GATE] = {"gate",
                     {F32_ARG(gate, gate, "RC", 0), F32_ARG(gate, up, "RC", OPTIONAL),
-                     F32_ARG(gate, y, "RC", WRITTEN | IN_PLACE)}},
+                     ARG(gate, y, F32 | BF16, "RC", NULL, WRITTEN | IN_PLACE)}},
     [RS_OP_ROPE] = {"rope",
                     {F32_ARG(rope, x, "TJD", 0), F32_ARG(rope, y, "THD", WRITTEN | IN_PLACE),
                      I32_ARG(rope, component_lo, "F", 0), I32_ARG(rope, component_hi, "F", 0),
@@ -293,8 +293,9 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     case RS_OP_ROPE:
         return expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err);
     case RS_OP_MATMUL:
-        if (op->u.matmul.w.dtype == RS_BF16 && op->u.matmul.compute != RS_COMPUTE_BF16)
-            return expect(op, false, "'w' in bfloat16 is for products in bfloat16", err);
+        if ((op->u.matmul.w.dtype == RS_BF16 || op->u.matmul.x.dtype == RS_BF16) &&
+            op->u.matmul.compute != RS_COMPUTE_BF16)
+            return expect(op, false, "'x' or 'w' in bfloat16 is for products in bfloat16", err);
         return check_compute(op, op->u.matmul.compute, err);
     case RS_OP_SCORES:
         if (check_compute(op, op->u.scores.compute, err) != RS_OK) return RS_E_INTERNAL;

@@ -88,15 +88,15 @@ typedef struct rs_op_widen {
  * eps). One group = one norm over the width; q/k norms have a group per head. y may be x. */
 typedef struct rs_op_norm {
     rs_norm_kind kind;
-    rs_view x, y;         /* [rows, groups, width] */
+    rs_view x, y;         /* [rows, groups, width]; y f32, or bf16 where a product in bfloat16 takes it */
     rs_view weight, bias; /* [width] (shared by the groups) or [groups, width]; absent = 1 / 0 */
     float add;            /* 1 for Gemma's stored w - 1, else 0 */
     float eps;
 } rs_op_norm;
 
 typedef struct rs_op_matmul {
-    rs_view x;    /* [M, K], row stride free */
-    rs_view w;    /* [N, K] f32, or bf16 for RS_COMPUTE_BF16; row stride free */
+    rs_view x;    /* [M, K] f32, or bf16 for RS_COMPUTE_BF16; row stride free */
+    rs_view w;    /* [N, K] the same */
     rs_view bias; /* [N] | absent */
     rs_view y;    /* [M, N], row stride free */
     rs_compute compute;
@@ -111,7 +111,7 @@ typedef struct rs_op_gate {
     rs_activation act;
     rs_view gate; /* [rows, width], row stride free */
     rs_view up;   /* same | absent */
-    rs_view y;    /* same; may be gate */
+    rs_view y;    /* same, f32, or bf16 where a product in bfloat16 takes it; may be gate */
 } rs_op_gate;
 
 /* For head h and pair f with components lo = component_lo[f], hi = component_hi[f], t = row, v = variant[h]:

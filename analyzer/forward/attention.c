@@ -76,10 +76,11 @@ static rs_status project_rows(rs_run *r, int64_t sequence, int64_t first, int64_
     const rs_graph *g = r->graph;
     const rs_view *w = r->layer.w;
     rs_view x = rs_pass_residual(r, sequence, first, n);
-    rs_view h = rs_view_2d(r->normed, 0, RS_F32, n, g->width);
+    rs_dtype type = rs_pass_weight_type(r->o.compute);
+    rs_view h = rs_view_2d(r->normed, 0, type, n, g->width);
     rs_op ops[4] = {
         rs_pass_norm(g, rs_view_3d(x.mem, x.offset, RS_F32, n, 1, g->width),
-                     rs_view_3d(r->normed, 0, RS_F32, n, 1, g->width), w[RS_W_ATTN_NORM], w[RS_W_ATTN_NORM_BIAS]),
+                     rs_view_3d(r->normed, 0, type, n, 1, g->width), w[RS_W_ATTN_NORM], w[RS_W_ATTN_NORM_BIAS]),
         project(r, h, w[RS_W_Q], w[RS_W_Q_BIAS], r->q, first),
         project(r, h, w[RS_W_K], w[RS_W_K_BIAS], r->k, first),
         project(r, h, w[RS_W_V], w[RS_W_V_BIAS], r->v, first),

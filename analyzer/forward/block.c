@@ -4,7 +4,12 @@
 
 static rs_view rows_of(rs_mem *m, int64_t n, int64_t width) { return rs_view_2d(m, 0, RS_F32, n, width); }
 
-static rs_view as_groups(rs_view v) { return rs_view_3d(v.mem, v.offset, RS_F32, v.dim[0], 1, v.dim[1]); }
+static rs_view as_groups(rs_view v) { return rs_view_3d(v.mem, v.offset, v.dtype, v.dim[0], 1, v.dim[1]); }
+
+/* The sub-layer's input as its products take it. */
+static rs_view normed(const rs_run *r, int64_t n) {
+    return rs_view_2d(r->normed, 0, rs_pass_weight_type(r->o.compute), n, r->graph->width);
+}
 
 static rs_activation activation(rs_graph_act a) {
     static const rs_activation map[] = {[RS_GRAPH_SILU] = RS_ACT_SILU,
@@ -20,8 +25,11 @@ static rs_op add(rs_view x, rs_view y) { return (rs_op){.kind = RS_OP_ADD, .u.ad
 /* normed [n, D] -> y [n, D] */
 static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *err) {
     const rs_view *w = r->layer.w;
-    rs_view x = rows_of(r->normed, n, r->graph->width), up = rows_of(r->up, n, hidden);
-    rs_view gate = r->graph->gated ? rows_of(r->gate, n, hidden) : up;
+    rs_view x = normed(r, n), up = rows_of(r->up, n, hidden);
+    rs_view gate = r->graph->gated ? rows_of(r->gate, n, hidden) : up, active = gate;
+    if (r->hidden) { /* rounded on the way, for the product that follows */
+        active = rs_view_2d(r->hidden, 0, rs_pass_weight_type(r->o.compute), n, hidden);
+    }
     rs_op ops[4];
     size_t c = 0;
     if (r->graph->gated) {
@@ -30,8 +38,9 @@ static rs_status mlp(rs_run *r, int64_t hidden, int64_t n, rs_view y, rs_error *
     ops[c++] = rs_pass_matmul(r, x, w[RS_W_UP], w[RS_W_UP_BIAS], up);
     ops[c++] = (rs_op){
         .kind = RS_OP_GATE,
-        .u.gate = {.act = activation(r->graph->act), .gate = gate, .up = r->graph->gated ? up : RS_ABSENT, .y = gate}};
-    ops[c++] = rs_pass_matmul(r, gate, w[RS_W_DOWN], w[RS_W_DOWN_BIAS], y);
+        .u.gate = {
+            .act = activation(r->graph->act), .gate = gate, .up = r->graph->gated ? up : RS_ABSENT, .y = active}};
+    ops[c++] = rs_pass_matmul(r, active, w[RS_W_DOWN], w[RS_W_DOWN_BIAS], y);
     return rs_pass_ops(r, ops, c, err);
 }
 
@@ -71,8 +80,7 @@ static rs_status chunk(rs_run *r, int layer, int64_t sequence, int64_t first, in
     const rs_layer *l = &g->layers[layer];
     const rs_view *w = r->layer.w;
     int64_t z_width = (int64_t)l->heads * l->v_dim;
-    rs_view x = rs_pass_residual(r, sequence, first, n), h = rows_of(r->normed, n, g->width),
-            y = rows_of(r->branch, n, g->width);
+    rs_view x = rs_pass_residual(r, sequence, first, n), h = normed(r, n), y = rows_of(r->branch, n, g->width);
     rs_view z = rs_view_2d(r->z, (size_t)(first * z_width) * sizeof(float), RS_F32, n, z_width);
     rs_op out_projection = rs_pass_matmul(r, z, w[RS_W_O], w[RS_W_O_BIAS], y);
     if (g->parallel) { /* both branches read the stream as it entered the layer */

@@ -65,6 +65,7 @@ struct rs_run {
     rs_mem *slots;           /* [T, S*Dh] rotated keys where slots are not the key heads; NULL when never needed */
     rs_mem *normed, *branch; /* [chunk, D] input and output of a sub-layer */
     rs_mem *gate, *up;       /* [chunk, hidden] */
+    rs_mem *hidden;          /* [chunk, hidden] bf16: what the gate lets through; NULL where it stays in gate */
     rs_mem *tile, *stats;    /* [H, R, C], [H, R, 2] */
     rs_mem *tables;          /* cos then sin, [max rotations, T, F] each */
     rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */

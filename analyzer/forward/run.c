@@ -94,6 +94,9 @@ static rs_status allocate(rs_run *r, rs_error *err) {
     RS_TRY(device_new(r, &r->branch, p->chunk_rows * g->width, sizeof(float), err));
     RS_TRY(device_new(r, &r->up, p->chunk_rows * hidden, sizeof(float), err));
     RS_TRY(device_new(r, &r->gate, g->gated ? p->chunk_rows * hidden : 1, sizeof(float), err));
+    if (rs_pass_weight_type(r->o.compute) != RS_F32) {
+        RS_TRY(device_new(r, &r->hidden, p->chunk_rows * hidden, sizeof(uint16_t), err));
+    }
     RS_TRY(device_new(r, &r->tile, g->max_heads * p->tile_rows * T, sizeof(float), err));
     RS_TRY(device_new(r, &r->stats, g->max_heads * p->tile_rows * 2, sizeof(float), err));
     RS_TRY(device_new(r, &r->tables, 2 * r->rotations_max * T * g->max_pairs, sizeof(float), err));
@@ -227,9 +230,9 @@ void rs_run_destroy(rs_run *r) {
     if (!r) {
         return;
     }
-    rs_mem *all[] = {r->residual, r->q,      r->k,      r->v,       r->z,     r->slots,  r->normed,
-                     r->branch,   r->gate,   r->up,     r->tile,    r->stats, r->tables, r->index,
-                     r->vocab,    r->logits, r->packed, r->targets, r->loss};
+    rs_mem *all[] = {r->residual, r->q,      r->k,      r->v,      r->z,       r->slots, r->normed,
+                     r->branch,   r->hidden, r->gate,   r->up,     r->tile,    r->stats, r->tables,
+                     r->index,    r->vocab,  r->logits, r->packed, r->targets, r->loss};
     rs_loader_destroy(r->loader, r);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         r->backend->release(r->device, all[i]);

@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_device.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 /* Elements that one unit of WIDEN or ADD handles: a multiple of every block. */
@@ -30,22 +31,27 @@ rs_status rs_cpu_widen(rs_device *d, const rs_op *op, rs_error *err) {
 }
 
 rs_status rs_cpu_norm(rs_device *d, const rs_op *op, rs_error *err) {
-    (void)err;
+    rs_status st = RS_OK;
     const rs_op_norm *o = &op->u.norm;
     const float *x = rs_cpu_data(&o->x), *w = rs_cpu_data(&o->weight), *b = rs_cpu_data(&o->bias);
-    float *y = rs_cpu_data(&o->y);
+    void *y = rs_cpu_data(&o->y), *work = NULL;
+    bool half = o->y.dtype == RS_BF16;
     int64_t rows = o->x.dim[0], groups = o->x.dim[1], n = o->x.dim[2];
     int64_t w_step = o->weight.n_dims == 2 ? o->weight.stride[0] : 0,
             b_step = o->bias.n_dims == 2 ? o->bias.stride[0] : 0;
+    if (half) RS_TRY(rs_cpu_scratch_get(d, RS_CPU_ROUNDED, (size_t)(d->threads * n) * sizeof(float), &work, err));
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, rows *groups *n))
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t g = 0; g < groups; g++) {
-            d->hot->norm(o->kind, x + r * o->x.stride[0] + g * o->x.stride[1],
-                         y + r * o->y.stride[0] + g * o->y.stride[1], w ? w + g * w_step : NULL,
+            int64_t at = r * o->y.stride[0] + g * o->y.stride[1];
+            float *to = half ? (float *)work + omp_get_thread_num() * n : (float *)y + at;
+            d->hot->norm(o->kind, x + r * o->x.stride[0] + g * o->x.stride[1], to, w ? w + g * w_step : NULL,
                          b ? b + g * b_step : NULL, o->add, o->eps, n);
+            if (half) rs_cpu_to_bf16(to, (uint16_t *)y + at, n);
         }
     }
-    return RS_OK;
+out:
+    return st;
 }
 
 /* Sums of probes: few numbers. */
@@ -75,16 +81,31 @@ rs_status rs_cpu_add(rs_device *d, const rs_op *op, rs_error *err) {
     return RS_OK;
 }
 
+/* One row into bfloat16, a stretch at a time. */
+static void gate_to_bf16(const rs_cpu_hot *hot, rs_activation act, const float *gate, const float *up, uint16_t *y,
+                         int64_t n) {
+    enum { STRETCH = 1024 };
+    float part[STRETCH];
+    for (int64_t at = 0; at < n; at += STRETCH) {
+        int64_t count = n - at < STRETCH ? n - at : STRETCH;
+        hot->gate(act, gate + at, up ? up + at : NULL, part, count);
+        rs_cpu_to_bf16(part, y + at, count);
+    }
+}
+
 rs_status rs_cpu_gate(rs_device *d, const rs_op *op, rs_error *err) {
     (void)err;
     const rs_op_gate *o = &op->u.gate;
     const float *gate = rs_cpu_data(&o->gate), *up = rs_cpu_data(&o->up);
-    float *y = rs_cpu_data(&o->y);
+    void *y = rs_cpu_data(&o->y);
     int64_t rows = o->gate.dim[0], cols = o->gate.dim[1];
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, rows *cols))
-    for (int64_t r = 0; r < rows; r++)
-        d->hot->gate(o->act, gate + r * o->gate.stride[0], up ? up + r * o->up.stride[0] : NULL, y + r * o->y.stride[0],
-                     cols);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *g = gate + r * o->gate.stride[0], *u = up ? up + r * o->up.stride[0] : NULL;
+        int64_t at = r * o->y.stride[0];
+        if (o->y.dtype == RS_BF16) gate_to_bf16(d->hot, o->act, g, u, (uint16_t *)y + at, cols);
+        else d->hot->gate(o->act, g, u, (float *)y + at, cols);
+    }
     return RS_OK;
 }
 

@@ -16,11 +16,44 @@ bool in_fours(const rs_view *v) {
 
 __device__ __forceinline__ float4 each(float4 v, float a) { return make_float4(v.x * a, v.y * a, v.z * a, v.w * a); }
 
+/* An output that may be rounded to bfloat16 for a product: float32 or bfloat16, one of the two. */
+struct output {
+    float *wide;
+    __nv_bfloat16 *half;
+};
+
+output output_of(const rs_view *v) {
+    output y = {};
+    if (v->dtype == RS_BF16) y.half = rs_cuda_data<__nv_bfloat16>(v);
+    else y.wide = rs_cuda_data<float>(v);
+    return y;
+}
+
+/* Four halves, written at once. */
+struct alignas(8) four_halves {
+    __nv_bfloat16 x, y, z, w;
+};
+
+__device__ __forceinline__ void put_four(const output &y, int64_t at, float4 v) {
+    if (y.half) {
+        four_halves h = {__float2bfloat16_rn(v.x), __float2bfloat16_rn(v.y), __float2bfloat16_rn(v.z),
+                         __float2bfloat16_rn(v.w)};
+        rs_vector_store(y.half + at, h);
+    } else {
+        rs_vector_store(y.wide + at, v);
+    }
+}
+
+__device__ __forceinline__ void put(const output &y, int64_t at, float v) {
+    if (y.half) y.half[at] = __float2bfloat16_rn(v);
+    else y.wide[at] = v;
+}
+
 /* ---- norm ---- */
 
 struct norm_args {
     const float *x, *w, *b; /* w, b: NULL = 1, 0 */
-    float *y;
+    output y;
     int64_t x_row, x_group, y_row, y_group, w_group, b_group; /* strides */
     int64_t groups, width;
     float add, eps;
@@ -31,7 +64,7 @@ struct norm_args {
 __global__ void __launch_bounds__(256) norm_rows(norm_args a) {
     int64_t row = blockIdx.x / a.groups, group = blockIdx.x % a.groups;
     const float *x = a.x + row * a.x_row + group * a.x_group;
-    float *y = a.y + row * a.y_row + group * a.y_group;
+    int64_t y = row * a.y_row + group * a.y_group;
     const float *w = a.w ? a.w + group * a.w_group : nullptr, *b = a.b ? a.b + group * a.b_group : nullptr;
     float centre = 0, squares = 0;
     if (a.centred) {
@@ -44,7 +77,7 @@ __global__ void __launch_bounds__(256) norm_rows(norm_args a) {
     for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
         float v = (x[i] - centre) * gain;
         if (w) v *= w[i] + a.add;
-        y[i] = b ? v + b[i] : v;
+        put(a.y, y + i, b ? v + b[i] : v);
     }
 }
 
@@ -95,7 +128,7 @@ template <rs_activation ACT> __device__ __forceinline__ float activate(float x) 
 
 struct gate_args {
     const float *gate, *up; /* up: NULL = 1 */
-    float *y;
+    output y;
     int64_t gate_row, up_row, y_row, rows, cols;
 };
 
@@ -105,7 +138,7 @@ template <rs_activation ACT> __global__ void __launch_bounds__(256) gate_rows(ga
 #pragma unroll 1
         for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < p.cols; c += step) {
             float v = activate<ACT>(p.gate[r * p.gate_row + c]);
-            p.y[r * p.y_row + c] = p.up ? v * p.up[r * p.up_row + c] : v;
+            put(p.y, r * p.y_row + c, p.up ? v * p.up[r * p.up_row + c] : v);
         }
     }
 }
@@ -120,7 +153,7 @@ template <rs_activation ACT> __global__ void __launch_bounds__(256) gate_fours(g
                 float4 u = rs_vector_load<float4>(p.up + r * p.up_row + c);
                 v = make_float4(v.x * u.x, v.y * u.y, v.z * u.z, v.w * u.w);
             }
-            rs_vector_store(p.y + r * p.y_row + c, v);
+            put_four(p.y, r * p.y_row + c, v);
         }
     }
 }
@@ -322,7 +355,7 @@ rs_status rs_cuda_norm(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_norm *o = &op->u.norm;
     norm_args a = {};
     a.x = rs_cuda_data<float>(&o->x);
-    a.y = rs_cuda_data<float>(&o->y);
+    a.y = output_of(&o->y);
     a.w = rs_cuda_data<float>(&o->weight);
     a.b = rs_cuda_data<float>(&o->bias);
     a.x_row = o->x.stride[0];
@@ -357,7 +390,7 @@ rs_status rs_cuda_gate(rs_device *d, const rs_op *op, rs_error *err) {
     gate_args a = {};
     a.gate = rs_cuda_data<float>(&o->gate);
     a.up = rs_cuda_data<float>(&o->up);
-    a.y = rs_cuda_data<float>(&o->y);
+    a.y = output_of(&o->y);
     a.gate_row = o->gate.stride[0];
     a.up_row = o->up.stride[0];
     a.y_row = o->y.stride[0];

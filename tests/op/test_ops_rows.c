@@ -39,6 +39,23 @@ static void norm_reference(const norm_case *c, const float *x, const float *w, c
     }
 }
 
+/* Of an op that can write bfloat16 (into view h) what it writes as float32 (y[n]): the same, rounded. */
+static void check_halves(rs_rig *r, const rs_op *op, const rs_view *h, const float *y, int64_t n) {
+    float *rounded = rs_rig_zeros(n, sizeof *rounded);
+    memcpy(rounded, y, (size_t)n * sizeof *rounded);
+    rs_rig_round(rounded, n, RS_COMPUTE_BF16);
+    rs_rig_run(r, op);
+    uint16_t *got = rs_rig_get(r, h);
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t want;
+        memcpy(&want, (const char *)&rounded[i] + 2, sizeof want); /* little-endian */
+        if (got[i] != want)
+            fail_msg("%s: op %s in bfloat16: entry %lld is %04X, expected %04X", r->name, rs_op_name(op->kind),
+                     (long long)i, got[i], want);
+    }
+    free(rounded), free(got);
+}
+
 static void run_norm(rs_rig *r, const norm_case *c) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)c->width);
@@ -65,6 +82,9 @@ static void run_norm(rs_rig *r, const norm_case *c) {
     norm_reference(c, x, w, b, (double)eps, want);
     /* A few float32 roundings per entry and a sum of squares whose relative error is that of some 64 additions. */
     rs_rig_close_f32(r, "norm", y, want, n, 1e-6);
+    rs_view vh = RS_RIG_NEW(r, RS_BF16, 4, c->rows, c->groups, c->width);
+    op.u.norm.y = vh;
+    if (!c->in_place) check_halves(r, &op, &vh, y, n);
     free(x), free(w), free(b), free(y), free(want);
 }
 
@@ -91,7 +111,11 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
     rs_view vy = RS_RIG_NEW(r, RS_F32, gap, M, N);
     rs_rig_round(x, M * K, compute);
     rs_rig_round(w, N * K, compute);
-    if (packed) {
+    if (packed) { /* and x with it, as a norm would leave it */
+        uint16_t *half_x = rs_rig_zeros(M * K, sizeof *half_x);
+        for (int64_t i = 0; i < M * K; i++) memcpy(&half_x[i], (const char *)&x[i] + 2, sizeof *half_x);
+        if (M % 2 == 1) vx = RS_RIG_PUT(r, RS_BF16, gap, half_x, M, K);
+        free(half_x);
         uint16_t *half = rs_rig_zeros(N * K, sizeof *half);
         for (int64_t i = 0; i < N * K; i++) memcpy(&half[i], (const char *)&w[i] + 2, sizeof *half); /* little-endian */
         vw = RS_RIG_PUT(r, RS_BF16, gap, half, N, K);
@@ -227,6 +251,9 @@ static void run_gate(rs_rig *r, rs_activation act, bool with_up, bool in_place, 
         if (!isfinite(y[i]) || fabs((double)y[i] - want) > bar)
             fail_msg("%s: activation %d of %g is %.9g, expected %.9g", r->name, (int)act, x, (double)y[i], want);
     }
+    rs_view vh = RS_RIG_NEW(r, RS_BF16, gap, R, C);
+    op.u.gate.y = vh;
+    if (!in_place) check_halves(r, &op, &vh, y, N);
     free(g), free(up), free(y);
 }
 
