@@ -37,7 +37,7 @@ for type in hid_t sqlite3 json_t pcre2_ cblas cudaStream_t; do
 done
 
 # Fixtures and shipped models are Hugging Face directories, whose file names are not ours to choose.
-twice=$(git ls-files --cached --others --exclude-standard | grep -vE '^tests/golden/families/|^data/samples/models/|(^|/)(README\.md|CMakeLists\.txt|\.[^/]*)$' | sed 's|.*/||' | sort | uniq -d)
+twice=$(git ls-files --cached --others --exclude-standard | grep -vE '^\.ci/|^tests/golden/families/|^data/samples/models/|(^|/)(README\.md|CMakeLists\.txt|\.[^/]*)$' | sed 's|.*/||' | sort | uniq -d)
 if [ -n "$twice" ]; then
     printf 'file names that stand in the tree twice:\n%s\n' "$twice"
     bad=1
