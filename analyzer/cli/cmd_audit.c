@@ -75,6 +75,7 @@ static rs_run_options run_options(const audit *a) {
                             .positions = c->context,
                             .loss = true,
                             .compute = rs_input_compute(&a->o->input, &a->input, a->shards.info.halves),
+                            .on_card = a->shards.info.halves,
                             .last_layer = -1};
 }
 

@@ -4,13 +4,16 @@
 
 #include <string.h>
 
-enum {
-    TILE_BYTES = 6 << 20,   /* scores of one attention tile */
-    CHUNK_BYTES = 64 << 20, /* activations of one row chunk of the mlp */
-    VOCAB_BYTES = 16 << 20, /* float32 rows of the unembedding at a time */
-    LOGIT_BYTES = 16 << 20,
-    ROW_QUANTUM = 32 /* row counts are multiples of this: whole register tiles in the products */
-};
+/* Bytes of what is handled at a time: scores of an attention tile, activations of a row chunk of the mlp, rows of the
+ * unembedding, logits. A processor wants them in its cache; a card wants enough of them to have work for all of its
+ * processors, which by the estimate of tests/bench/bench_roofline.c is worth more than a cache that holds a tile. */
+typedef struct sizes {
+    int64_t tile, chunk, vocabulary, logits;
+} sizes;
+static const sizes host_sizes = {6 << 20, 64 << 20, 16 << 20, 16 << 20};
+static const sizes card_sizes = {512 << 20, 512 << 20, 64 << 20, 64 << 20};
+
+enum { ROW_QUANTUM = 32 }; /* row counts are multiples of this: whole register tiles in the products */
 
 static int64_t clamp_rows(int64_t budget, int64_t row_bytes, int64_t least, int64_t most) {
     int64_t rows = budget / (row_bytes > 0 ? row_bytes : 1) / ROW_QUANTUM * ROW_QUANTUM;
@@ -70,6 +73,7 @@ static int64_t stored_total(const rs_graph *g, const rs_weights *w) {
 rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err) {
     int64_t T = o->positions, B = o->sequences, D = g->width, F4 = (int64_t)sizeof(float), stored, widened;
     rs_dtype matrices = rs_pass_weight_type(o->compute);
+    const sizes *most = o->on_card ? &card_sizes : &host_sizes;
     if (T < 2 || B < 1 || T > INT32_MAX || B > INT32_MAX || T * B > INT64_C(1) << 40) {
         return rs_fail(
             err, RS_E_USAGE,
@@ -80,13 +84,13 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     int64_t heads = widest.q + widest.k + widest.v + widest.z, hidden = widest.hidden;
     rs_loader_sizes(g, w, matrices, &stored, &widened);
     memset(out, 0, sizeof *out);
-    out->tile_rows = o->tile_rows > 0 ? o->tile_rows : clamp_rows(TILE_BYTES, g->max_heads * T * F4, ROW_QUANTUM, 256);
+    out->tile_rows = o->tile_rows > 0 ? o->tile_rows : clamp_rows(most->tile, g->max_heads * T * F4, ROW_QUANTUM, 256);
     out->tile_rows = out->tile_rows > T ? T : out->tile_rows;
-    out->chunk_rows = clamp_rows(CHUNK_BYTES, (2 * hidden + 2 * D) * F4, 128, 2048);
+    out->chunk_rows = clamp_rows(most->chunk, (2 * hidden + 2 * D) * F4, 128, 2048);
     out->chunk_rows = out->chunk_rows > T ? T : out->chunk_rows;
-    out->vocab_chunk = clamp_rows(VOCAB_BYTES, D * F4, 256, 8192);
+    out->vocab_chunk = clamp_rows(most->vocabulary, D * F4, 256, 8192);
     out->vocab_chunk = out->vocab_chunk > g->vocab ? g->vocab : out->vocab_chunk;
-    out->logit_rows = clamp_rows(LOGIT_BYTES, out->vocab_chunk * F4, 128, out->chunk_rows);
+    out->logit_rows = clamp_rows(most->logits, out->vocab_chunk * F4, 128, out->chunk_rows);
     int64_t embed_chunk = out->chunk_rows * rs_weight_bytes(rs_weights_get(w, -1, RS_W_EMBED), 1);
     int64_t vocab_stored = rs_weight_bytes(rs_weights_get(w, -1, RS_W_UNEMBED), out->vocab_chunk);
     out->residual = B * T * D * F4;

@@ -35,6 +35,24 @@ template <typename V> __device__ __forceinline__ V rs_vector_load(const void *p)
 template <typename V> __device__ __forceinline__ void rs_vector_store(void *p, V v) { *static_cast<V *>(p) = v; }
 #endif
 
+/* Four bfloat16 numbers, written at once. */
+struct alignas(8) rs_cuda_four_halves {
+    __nv_bfloat16 x, y, z, w;
+};
+
+__device__ __forceinline__ rs_cuda_four_halves rs_cuda_round_four(float4 v) {
+    return {__float2bfloat16_rn(v.x), __float2bfloat16_rn(v.y), __float2bfloat16_rn(v.z), __float2bfloat16_rn(v.w)};
+}
+
+/* May rows of a view be read four floats at a time? */
+inline bool rs_cuda_in_fours(const rs_view *v) {
+    if (!v->mem) return true;
+    int last = v->n_dims - 1;
+    bool fits = v->offset % 16 == 0 && v->dim[last] % 4 == 0;
+    for (int i = 0; i < last; i++) fits = fits && (v->dim[i] == 1 || v->stride[i] % 4 == 0);
+    return fits;
+}
+
 /* ---- the device ---- */
 
 struct rs_mem {

@@ -5,15 +5,6 @@ namespace {
 
 /* ---- rows in vectors of four ---- */
 
-/* May rows of a view be read four floats at a time? */
-bool in_fours(const rs_view *v) {
-    if (!v->mem) return true;
-    int last = v->n_dims - 1;
-    bool fits = v->offset % 16 == 0 && v->dim[last] % 4 == 0;
-    for (int i = 0; i < last; i++) fits = fits && (v->dim[i] == 1 || v->stride[i] % 4 == 0);
-    return fits;
-}
-
 __device__ __forceinline__ float4 each(float4 v, float a) { return make_float4(v.x * a, v.y * a, v.z * a, v.w * a); }
 
 /* An output that may be rounded to bfloat16 for a product: float32 or bfloat16, one of the two. */
@@ -29,16 +20,9 @@ output output_of(const rs_view *v) {
     return y;
 }
 
-/* Four halves, written at once. */
-struct alignas(8) four_halves {
-    __nv_bfloat16 x, y, z, w;
-};
-
 __device__ __forceinline__ void put_four(const output &y, int64_t at, float4 v) {
     if (y.half) {
-        four_halves h = {__float2bfloat16_rn(v.x), __float2bfloat16_rn(v.y), __float2bfloat16_rn(v.z),
-                         __float2bfloat16_rn(v.w)};
-        rs_vector_store(y.half + at, h);
+        rs_vector_store(y.half + at, rs_cuda_round_four(v));
     } else {
         rs_vector_store(y.wide + at, v);
     }
@@ -378,7 +362,7 @@ rs_status rs_cuda_add(rs_device *d, const rs_op *op, rs_error *err) {
     dim3 grid(rs_cuda_blocks(o->x.dim[1], 256), rs_cuda_rows(o->x.dim[0]));
     if (o->x.dtype == RS_F64)
         return rs_cuda_launch(d, "add", add_rows<double>, grid, dim3(256), 0, err, add_of<double>(o));
-    if (!in_fours(&o->x) || !in_fours(&o->y))
+    if (!rs_cuda_in_fours(&o->x) || !rs_cuda_in_fours(&o->y))
         return rs_cuda_launch(d, "add", add_rows<float>, grid, dim3(256), 0, err, add_of<float>(o));
     grid.x = rs_cuda_blocks(o->x.dim[1], 1024);
     return rs_cuda_launch(d, "add", add_fours, grid, dim3(256), 0, err, add_of<float>(o));
@@ -386,7 +370,7 @@ rs_status rs_cuda_add(rs_device *d, const rs_op *op, rs_error *err) {
 
 rs_status rs_cuda_gate(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_gate *o = &op->u.gate;
-    bool fours = in_fours(&o->gate) && in_fours(&o->up) && in_fours(&o->y);
+    bool fours = rs_cuda_in_fours(&o->gate) && rs_cuda_in_fours(&o->up) && rs_cuda_in_fours(&o->y);
     gate_args a = {};
     a.gate = rs_cuda_data<float>(&o->gate);
     a.up = rs_cuda_data<float>(&o->up);
