@@ -6,7 +6,10 @@ namespace {
 
 /* ---- pairs ---- */
 
-enum { PAIRS = 32 }; /* pairs of a block: one warp's lanes */
+enum {
+    PAIRS = 32, /* pairs of a block: one warp's lanes */
+    AHEAD = 4   /* rows that a thread loads before it adds them up */
+};
 
 struct pair_args {
     const float *x;
@@ -74,10 +77,24 @@ template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pair
     int64_t here = f < a.F ? f : a.F - 1; /* threads behind the last pair go along with it and write nothing */
     int lo = component_lo(a, here), hi = component_hi(a, here);
     double sum[RS_PAIR_FEATURES] = {0};
-    for (int64_t t = threadIdx.y; t < a.T; t += LANES) {
-        if (rs_cuda_index(a.bucket, t, -1, a.buckets, a.bucket_fault) != b) continue;
-        const float *x = a.x + t * a.row + h * a.head;
-        add_features((double)x[lo], (double)x[hi], a.top && a.top[t * a.H + h] == here, sum);
+    const float *x = a.x + h * a.head;
+    for (int64_t t0 = threadIdx.y; t0 < a.T; t0 += AHEAD * LANES) {
+        float re[AHEAD], im[AHEAD];
+        bool counts[AHEAD];
+        /* All loads first: their waits run side by side. */
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            int64_t t = t0 + i * LANES;
+            counts[i] = t < a.T && rs_cuda_index(a.bucket, t, -1, a.buckets, a.bucket_fault) == b;
+            re[i] = counts[i] ? x[t * a.row + lo] : 0.0F;
+            im[i] = counts[i] ? x[t * a.row + hi] : 0.0F;
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (!counts[i]) continue;
+            bool top = a.top && a.top[(t0 + i * LANES) * a.H + h] == here;
+            add_features((double)re[i], (double)im[i], top, sum);
+        }
     }
     double *out = a.out + (b * a.H + h) * a.count * a.F + f;
 #pragma unroll
@@ -111,6 +128,7 @@ struct pattern_args {
     double *sums, *profile, *map; /* [H, RS_PATTERN_SUMS], [H, T] | NULL, [H, blocks, blocks] | NULL */
     int64_t blocks, bands,
         band0;     /* of the map's blocks (or of as many without a map): row blocks in the tile, the first */
+    double *rows;  /* [H, R, RS_PATTERN_SUMS] what single entries of a row give */
     double *parts; /* [H, bands, blocks, 2] mass, squares */
     rs_cuda_fault duplicate_fault, induction_fault;
 };
@@ -123,48 +141,59 @@ __host__ __device__ __forceinline__ int64_t block_start(int64_t b, int64_t block
     return (b * T + blocks - 1) / blocks;
 }
 
-/* Sum of p over the columns listed for position t; a list that leaves its array is reported. */
-__device__ double listed(const pattern_args &a, const list &l, const float *row, int64_t t, rs_cuda_fault fault) {
+/* This lane's part of the sum of p over the columns listed for position t; a list that leaves its array is reported. */
+__device__ __forceinline__ double listed(const pattern_args &a, const list &l, const float *row, int64_t t, int lane,
+                                         rs_cuda_fault fault) {
     double sum = 0;
     if (!l.start) return 0;
     int64_t from = rs_cuda_index(l.start, t, 0, l.n + 1, fault),
             to = rs_cuda_index(l.start, t + 1, from, l.n + 1, fault);
-    for (int64_t i = from; i < to; i++) {
+    for (int64_t i = from + lane; i < to; i += 32) {
         int64_t c = l.column[i] - a.col0;
         if (c >= 0 && c < a.C) sum += (double)row[c];
     }
     return sum;
 }
 
-/* One block, one head: what single entries of a row give, over the rows at positions >= 1. */
-__global__ void __launch_bounds__(256) sum_entries(pattern_args a) {
-    double sum[RS_PATTERN_SUMS] = {0};
-    int64_t h = blockIdx.x;
-    for (int64_t r = threadIdx.x; r < a.R; r += blockDim.x) {
-        int64_t t = a.row0 + r, c = t - a.col0;
-        const float *row = a.p + h * a.head + r * a.row;
-        if (t == 0) continue;
-        if (c < a.C) sum[RS_PATTERN_DIAGONAL] += (double)row[c];
-        if (c >= 1 && c <= a.C) sum[RS_PATTERN_PREVIOUS] += (double)row[c - 1];
-        if (a.col0 == 0) sum[RS_PATTERN_FIRST] += (double)row[0];
-        sum[RS_PATTERN_ENTROPY] += (double)a.stats[h * a.stats_head + r * a.stats_row + 1];
-        sum[RS_PATTERN_DUPLICATE] += listed(a, a.duplicate, row, t, a.duplicate_fault);
-        sum[RS_PATTERN_INDUCTION] += listed(a, a.induction, row, t, a.induction_fault);
-        sum[RS_PATTERN_ROWS] += 1;
+/* One warp, one row at a position >= 1: what single entries of it give, into rows[h, r]. Zeros for position 0. */
+__global__ void __launch_bounds__(256) read_entries(pattern_args a) {
+    int64_t unit = (int64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    if (unit >= a.H * a.R) return;
+    int64_t h = unit / a.R, r = unit % a.R, t = a.row0 + r, c = t - a.col0;
+    int lane = (int)(threadIdx.x % 32);
+    const float *row = a.p + h * a.head + r * a.row;
+    double duplicate = t > 0 ? listed(a, a.duplicate, row, t, lane, a.duplicate_fault) : 0;
+    double induction = t > 0 ? listed(a, a.induction, row, t, lane, a.induction_fault) : 0;
+    for (int step = 16; step > 0; step /= 2) {
+        duplicate += __shfl_xor_sync(0xFFFFFFFFU, duplicate, step);
+        induction += __shfl_xor_sync(0xFFFFFFFFU, induction, step);
     }
-    const int terms[] = {RS_PATTERN_DIAGONAL,  RS_PATTERN_PREVIOUS,  RS_PATTERN_FIRST, RS_PATTERN_ENTROPY,
-                         RS_PATTERN_DUPLICATE, RS_PATTERN_INDUCTION, RS_PATTERN_ROWS};
-#pragma unroll
-    for (int i = 0; i < 7; i++) {
-        double total = rs_cuda_block_sum(sum[terms[i]]);
-        if (threadIdx.x == 0) a.sums[h * RS_PATTERN_SUMS + terms[i]] += total;
-    }
+    if (lane != 0) return;
+    double *out = a.rows + unit * RS_PATTERN_SUMS;
+    for (int i = 0; i < RS_PATTERN_SUMS; i++) out[i] = 0;
+    if (t == 0) return;
+    if (c < a.C) out[RS_PATTERN_DIAGONAL] = (double)row[c];
+    if (c >= 1 && c <= a.C) out[RS_PATTERN_PREVIOUS] = (double)row[c - 1];
+    if (a.col0 == 0) out[RS_PATTERN_FIRST] = (double)row[0];
+    out[RS_PATTERN_ENTROPY] = (double)a.stats[h * a.stats_head + r * a.stats_row + 1];
+    out[RS_PATTERN_DUPLICATE] = duplicate;
+    out[RS_PATTERN_INDUCTION] = induction;
+    out[RS_PATTERN_ROWS] = 1;
 }
 
-/* One warp, one rectangle: the rows of the tile in row block i of the map, the columns in column block j. Mass goes to
+/* One block, one kind of sum of one head, over its rows. blockIdx: x = kind, y = head. */
+__global__ void __launch_bounds__(128) sum_entries(pattern_args a) {
+    int64_t h = blockIdx.y;
+    double sum = 0;
+    for (int64_t r = threadIdx.x; r < a.R; r += blockDim.x) sum += a.rows[(h * a.R + r) * RS_PATTERN_SUMS + blockIdx.x];
+    sum = rs_cuda_block_sum(sum);
+    if (threadIdx.x == 0) a.sums[h * RS_PATTERN_SUMS + blockIdx.x] += sum;
+}
+
+/* One block, one rectangle: the rows of the tile in row block i of the map, the columns in column block j. Mass goes to
  * the map, of which this rectangle owns a cell, and with the squares to parts. blockIdx.x = (h * bands + i) * blocks +
  * j */
-__global__ void __launch_bounds__(32) sum_rectangles(pattern_args a) {
+__global__ void __launch_bounds__(128) sum_rectangles(pattern_args a) {
     int64_t j = blockIdx.x % a.blocks, i = blockIdx.x / a.blocks % a.bands, h = blockIdx.x / a.blocks / a.bands;
     int64_t b = a.band0 + i, r0 = larger(block_start(b, a.blocks, a.T) - a.row0, 0);
     int64_t r1 = smaller(block_start(b + 1, a.blocks, a.T) - a.row0, a.R);
@@ -175,15 +204,16 @@ __global__ void __launch_bounds__(32) sum_rectangles(pattern_args a) {
         return;
     }
     double mass = 0, squares = 0, top_left = 0;
-    for (int64_t r = r0; r < r1; r++) {
+    int lane = (int)(threadIdx.x % 32), warp = (int)(threadIdx.x / 32), warps = (int)(blockDim.x / 32);
+    for (int64_t r = r0 + warp; r < r1; r += warps) {
         const float *row = a.p + h * a.head + r * a.row;
         int64_t end = smaller(c1, a.row0 + r + 1 - a.col0); /* zeros behind the row's own position */
         float sum = 0, square = 0;
         if (a.row0 + r == 0) { /* position 0 sees itself alone and joins the map, not the sums */
-            if (c0 == 0 && c1 > 0 && threadIdx.x == 0) top_left = (double)row[0];
+            if (c0 == 0 && c1 > 0 && lane == 0) top_left = (double)row[0]; /* the block's first thread: r0 is 0 */
             continue;
         }
-        for (int64_t c = c0 + threadIdx.x; c < end; c += 32) {
+        for (int64_t c = c0 + lane; c < end; c += 32) {
             sum += row[c];
             if (c >= a.skipped) square += row[c] * row[c];
         }
@@ -346,10 +376,15 @@ rs_status rs_cuda_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     if (a.H > 65535 || rectangles > INT32_MAX)
         return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: %lld heads, %lld blocks of the map: too many",
                        (long long)a.H, (long long)a.blocks);
-    RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, 2 * (size_t)rectangles * sizeof(double), &parts, err));
+    RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS,
+                               (size_t)(2 * rectangles + a.H * a.R * RS_PATTERN_SUMS) * sizeof(double), &parts, err));
     a.parts = static_cast<double *>(parts);
-    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_entries, dim3((unsigned)a.H), dim3(a.R > 32 ? 256 : 32), 0, err, a));
-    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_rectangles, dim3((unsigned)rectangles), dim3(32), 0, err, a));
+    a.rows = a.parts + 2 * rectangles;
+    RS_TRY(rs_cuda_launch(d, "pattern_reduce", read_entries, dim3(rs_cuda_blocks(a.H * a.R, 8, INT32_MAX)), dim3(256),
+                          0, err, a));
+    RS_TRY(
+        rs_cuda_launch(d, "pattern_reduce", sum_entries, dim3(RS_PATTERN_SUMS, (unsigned)a.H), dim3(128), 0, err, a));
+    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_rectangles, dim3((unsigned)rectangles), dim3(128), 0, err, a));
     RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_parts, dim3(rs_cuda_blocks(a.H, 128)), dim3(128), 0, err, a));
     if (a.profile)
         RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_distances,
