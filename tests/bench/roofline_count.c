@@ -1,0 +1,302 @@
+/* A device that stands before the CPU's: memory and copies are the CPU's (calloc: pages that nobody touches cost
+ * nothing), ops are written down and, only where asked for, run. Between two calls the host computes; how long is
+ * written down too, in processor time of the calling thread, so that other programs do not disturb. */
+#include "tests/bench/roofline.h"
+
+#include "analyzer/base/alloc.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { TILE_OPS = 4 };
+
+/* Of this file alone; `inner` is the CPU backend's own struct of the same name and only handed on. */
+struct rs_device {
+    const rs_backend *cpu;
+    rs_device *inner;
+    bool execute;
+    roof_what what;
+    roof_expander expander;
+    roof_log *log;
+    double left;          /* thread time at which the last call returned */
+    double overhead;      /* of taking that time */
+    double host;          /* of the event being written */
+    rs_op tile[TILE_OPS]; /* ops of a tile that wait for their head groups */
+    int n_tile;
+};
+
+static double thread_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void enter(rs_device *d) {
+    double gap = thread_seconds() - d->left - d->overhead;
+    d->host = gap > 0 ? gap : 0;
+}
+
+static void leave(rs_device *d) { d->left = thread_seconds(); }
+
+static void append(rs_device *d, roof_event e) {
+    roof_log *l = d->log;
+    rs_error err;
+    if (l->n == l->room) {
+        size_t room = l->room ? 2 * l->room : 1024;
+        if (l->status != RS_OK ||
+            (l->status = rs_resize((void **)&l->events, l->n, room, sizeof *l->events, &err)) != RS_OK) {
+            return;
+        }
+        l->room = room;
+    }
+    e.host = d->host;
+    d->host = 0;
+    l->events[l->n++] = e;
+}
+
+static void append_copy(rs_device *d, roof_event_kind kind, size_t bytes) {
+    append(d, (roof_event){.kind = kind, .row = ROOF_COPY, .bytes = (double)bytes});
+}
+
+static void append_kernel(void *ctx, int row, const roof_kernel *k) {
+    rs_device *d = ctx;
+    d->log->product_flops += k->flops[ROOF_PRODUCT];
+    append(d, (roof_event){.kind = ROOF_KERNEL, .row = row, .kernel = *k});
+}
+
+static const void *host_address(void *ctx, const rs_view *v) {
+    rs_device *d = ctx;
+    return (const char *)d->cpu->host(d->inner, v->mem) + v->offset;
+}
+
+void roof_device_mark(rs_device *d) {
+    enter(d);
+    append(d, (roof_event){.kind = ROOF_MARK, .row = ROOF_IDLE});
+    leave(d);
+}
+
+/* ---- the table's functions ---- */
+
+static rs_status none(rs_error *err) {
+    return rs_fail(err, RS_E_UNAVAILABLE, "the counting device is opened by bench_roofline alone");
+}
+
+static rs_status open_none(const char *spec, int threads, rs_device **out, rs_error *err) {
+    (void)spec;
+    (void)threads;
+    *out = NULL;
+    return none(err);
+}
+
+static void close_device(rs_device *d) {
+    if (d) {
+        d->cpu->close(d->inner);
+        rs_free(d);
+    }
+}
+
+static rs_status alloc(rs_device *d, size_t bytes, rs_mem **out, rs_error *err) {
+    return d->cpu->alloc(d->inner, bytes, out, err);
+}
+
+static void release(rs_device *d, rs_mem *m) { d->cpu->release(d->inner, m); }
+
+static rs_status write_bytes(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
+    enter(d);
+    append_copy(d, ROOF_WRITE, bytes);
+    rs_status st = d->cpu->write(d->inner, m, offset, src, bytes, err);
+    leave(d);
+    return st;
+}
+
+static rs_status read_bytes(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t bytes, rs_error *err) {
+    enter(d);
+    append_copy(d, ROOF_READ, bytes);
+    rs_status st = d->cpu->read(d->inner, m, offset, dst, bytes, err);
+    leave(d);
+    return st;
+}
+
+static rs_status host_new(rs_device *d, size_t bytes, void **out, rs_error *err) {
+    return d->cpu->host_new(d->inner, bytes, out, err);
+}
+
+static void host_release(rs_device *d, void *memory) { d->cpu->host_release(d->inner, memory); }
+
+/* Waiting for the thread that reads the weights is the disk's time, not the host's. */
+static rs_status upload(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
+    d->host = 0;
+    append_copy(d, ROOF_UPLOAD, bytes);
+    rs_status st = d->execute ? d->cpu->upload(d->inner, m, offset, src, bytes, err) : RS_OK;
+    leave(d);
+    return st;
+}
+
+static rs_status await_uploads(rs_device *d, rs_error *err) {
+    (void)err;
+    d->host = 0;
+    append_copy(d, ROOF_AWAIT, 0);
+    leave(d);
+    return RS_OK;
+}
+
+static rs_status zero(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err) {
+    enter(d);
+    append_copy(d, ROOF_ZERO, bytes);
+    rs_status st = d->cpu->zero(d->inner, m, offset, bytes, err);
+    leave(d);
+    return st;
+}
+
+/* What the run looks at afterwards must be a number: {maximum, sum, target's logit}. */
+static void finish_loss(rs_device *d, const rs_view *state) {
+    double *rows = (double *)(void *)((char *)d->cpu->host(d->inner, state->mem) + state->offset);
+    for (int64_t i = 0; i < state->dim[0]; i++) {
+        rows[3 * i] = rows[3 * i + 2] = 0;
+        rows[3 * i + 1] = 1;
+    }
+}
+
+/* Group g of n along an axis. The score tile itself is the same memory for every group. */
+static void narrow(rs_view *v, int axis, int64_t g, int64_t n, bool move) {
+    if (v->mem && v->dim[axis] >= n) {
+        v->dim[axis] /= n;
+        v->offset += move ? (size_t)(g * v->dim[axis] * v->stride[axis] * rs_dtype_block_bytes(v->dtype)) : 0;
+    }
+}
+
+static rs_op narrowed(rs_op op, int64_t g, int64_t n) {
+    rs_op_pattern_reduce *p = &op.u.pattern_reduce;
+    switch (op.kind) {
+    case RS_OP_SCORES:
+        narrow(&op.u.scores.q, 1, g, n, true);
+        narrow(&op.u.scores.k, 1, g, n, true);
+        narrow(&op.u.scores.slot, 0, g, n, true);
+        narrow(&op.u.scores.s, 0, g, n, false);
+        break;
+    case RS_OP_SOFTMAX:
+        narrow(&op.u.softmax.s, 0, g, n, false);
+        narrow(&op.u.softmax.stats, 0, g, n, false);
+        break;
+    case RS_OP_PATTERN_REDUCE:
+        narrow(&p->p, 0, g, n, false);
+        narrow(&p->stats, 0, g, n, false);
+        narrow(&p->sums, 0, g, n, true);
+        narrow(&p->profile, 0, g, n, true);
+        narrow(&p->map, 0, g, n, true);
+        break;
+    default:
+        narrow(&op.u.mix.p, 0, g, n, false);
+        narrow(&op.u.mix.v, 1, g, n, true);
+        narrow(&op.u.mix.z, 1, g, n, true);
+        break;
+    }
+    return op;
+}
+
+/* Ops of a tile are kept until its last one, MIX, and then come once for every group of heads. */
+static void count(rs_device *d, const rs_op *op) {
+    bool of_tile = op->kind == RS_OP_SCORES || op->kind == RS_OP_SOFTMAX || op->kind == RS_OP_PATTERN_REDUCE ||
+                   op->kind == RS_OP_MIX;
+    int64_t groups = d->what.head_groups;
+    if (groups <= 1 || !of_tile) {
+        roof_expand(&d->expander, op);
+        return;
+    }
+    d->tile[d->n_tile++] = *op;
+    if (op->kind != RS_OP_MIX) {
+        return;
+    }
+    for (int64_t g = 0; g < groups; g++) {
+        for (int i = 0; i < d->n_tile; i++) {
+            rs_op part = narrowed(d->tile[i], g, groups);
+            roof_expand(&d->expander, &part);
+        }
+    }
+    d->n_tile = 0;
+}
+
+static rs_status run(rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
+    rs_status st = RS_OK;
+    enter(d);
+    for (size_t i = 0; i < n && st == RS_OK; i++) {
+        count(d, &ops[i]);
+        if (d->execute) {
+            double begun = thread_seconds();
+            st = d->cpu->run(d->inner, &ops[i], 1, err);
+            d->log->measured[ops[i].kind] += thread_seconds() - begun;
+        } else if (ops[i].kind == RS_OP_CROSS_ENTROPY) {
+            finish_loss(d, &ops[i].u.cross_entropy.state);
+        }
+    }
+    leave(d);
+    return st;
+}
+
+static rs_status sync_device(rs_device *d, rs_error *err) {
+    enter(d);
+    append_copy(d, ROOF_READ, 0);
+    rs_status st = d->cpu->sync(d->inner, err);
+    leave(d);
+    return st;
+}
+
+static void info(rs_device *d, rs_device_info *out) { d->cpu->info(d->inner, out); }
+
+/* A card's memory has no host address: the run then reads ahead and uploads as it does for a card. */
+static void *host(rs_device *d, rs_mem *m) { return d->execute ? d->cpu->host(d->inner, m) : NULL; }
+
+static const rs_backend counting = {
+    .name = "counting",
+    .probe = none,
+    .open = open_none,
+    .close = close_device,
+    .alloc = alloc,
+    .release = release,
+    .write = write_bytes,
+    .read = read_bytes,
+    .host_new = host_new,
+    .host_release = host_release,
+    .upload = upload,
+    .await_uploads = await_uploads,
+    .zero = zero,
+    .run = run,
+    .sync = sync_device,
+    .info = info,
+    .host = host,
+};
+
+/* Time between two looks at the clock with nothing between. */
+static double clock_overhead(void) {
+    double least = 1;
+    for (int i = 0; i < 100; i++) {
+        double begun = thread_seconds(), spent = thread_seconds() - begun;
+        least = spent < least ? spent : least;
+    }
+    return least;
+}
+
+rs_status roof_device_open(const roof_what *what, int64_t positions, bool execute, int threads, roof_log *log,
+                           const rs_backend **backend, rs_device **device, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_device *d = NULL;
+    RS_TRY(RS_NEW(&d, 1, err));
+    RS_TRY(rs_device_open("cpu", threads, &d->cpu, &d->inner, err));
+    d->execute = execute;
+    d->what = *what;
+    d->log = log;
+    d->expander = (roof_expander){.what = &d->what,
+                                  .positions = positions,
+                                  .host = host_address,
+                                  .emit = append_kernel,
+                                  .ctx = d,
+                                  .scratch = log->scratch};
+    d->overhead = clock_overhead();
+    d->left = thread_seconds();
+    *backend = &counting;
+    *device = d;
+    d = NULL;
+out:
+    rs_free(d);
+    return st;
+}

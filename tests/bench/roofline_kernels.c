@@ -1,0 +1,510 @@
+/* Which kernels of kernels/cuda an op becomes: their traffic, arithmetic, threads, and how long the busiest thread
+ * waits for loads. To be kept in step with kernels/cuda by hand: the tables here say what each kernel was seen to do.
+ */
+#include "tests/bench/roofline.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- how often a kernel reads and writes each byte of its arguments ---- */
+
+/* Kernels of an op that has several. */
+enum { ONLY, BIAS = ONLY, PRODUCT, TOP = ONLY, PAIRS, ENTRIES = ONLY, RECTANGLES, DISTANCES };
+enum { SEGMENTS = ONLY, SAMPLE_PAIRS, TURNS, LOGITS };
+
+typedef struct pass {
+    rs_op_kind op;
+    int kernel;
+    const char *argument;
+    double reads, writes;
+    bool near; /* read again by the same block at once */
+} pass;
+
+static const pass passes[] = {
+    {RS_OP_WIDEN, ONLY, "src", 1, 0, false}, /* one thread an element */
+    {RS_OP_WIDEN, ONLY, "dst", 0, 1, false},
+    {RS_OP_NORM, ONLY, "x", 2, 0, true}, /* squares, then values; a row is a block's own */
+    {RS_OP_NORM, ONLY, "weight", 1, 0, true},
+    {RS_OP_NORM, ONLY, "y", 0, 1, false},
+    {RS_OP_MATMUL, BIAS, "y", 0, 1, false}, /* fill_bias, only with a bias; the product then adds to y */
+    {RS_OP_MATMUL, PRODUCT, "y", 0, 1, false},
+    {RS_OP_ADD, ONLY, "x", 1, 0, false},
+    {RS_OP_ADD, ONLY, "y", 1, 1, false},
+    {RS_OP_GATE, ONLY, "gate", 1, 0, false}, /* y is another pass over the same memory: below */
+    {RS_OP_GATE, ONLY, "up", 1, 0, false},
+    {RS_OP_GATE, ONLY, "y", 0, 1, false},
+    {RS_OP_ROPE, ONLY, "x", 1, 0, false},
+    {RS_OP_ROPE, ONLY, "y", 0, 1, false},
+    {RS_OP_ROPE, ONLY, "cos", 1, 0, true}, /* again for every fourth head: a block has 256 pairs */
+    {RS_OP_ROPE, ONLY, "sin", 1, 0, true},
+    {RS_OP_SCORES, ONLY, "s", 0, 1, false},
+    {RS_OP_MASK, ONLY, "s", 1, 1, false},
+    {RS_OP_SOFTMAX, ONLY, "s", 2, 1, false}, /* running maximum and sums; then the values. Blocks at work hold as much
+                                                as the whole tile: the second read is a far one */
+    {RS_OP_MIX, ONLY, "z", 0, 1, false},
+    {RS_OP_CROSS_ENTROPY, ONLY, "logits", 2, 0, false}, /* maximum, then the sum */
+    {RS_OP_CROSS_ENTROPY, ONLY, "state", 1, 1, false},
+    {RS_OP_PAIR_REDUCE, TOP, "x", 1, 0, true},   /* find_top */
+    {RS_OP_PAIR_REDUCE, PAIRS, "x", 1, 0, true}, /* a row has one bucket: one block of a head reads it */
+    {RS_OP_PAIR_REDUCE, PAIRS, "out", 1, 1, false},
+    {RS_OP_PATTERN_REDUCE, RECTANGLES, "p", 1, 0, false}, /* mass and squares */
+    {RS_OP_PATTERN_REDUCE, RECTANGLES, "map", 1, 1, false},
+    {RS_OP_PATTERN_REDUCE, DISTANCES, "p", 1, 0, false}, /* along the diagonals */
+    {RS_OP_PATTERN_REDUCE, DISTANCES, "profile", 1, 1, false},
+    {RS_OP_LOGIT_SAMPLE, SEGMENTS, "k", 1, 0, false},
+    {RS_OP_LOGIT_SAMPLE, SAMPLE_PAIRS, "out", 1, 1, false},
+    {RS_OP_PROFILE_REDUCE, ONLY, "profile", 2, 0, true}, /* bins; distance and toeplitz */
+    {RS_OP_PROFILE_REDUCE, ONLY, "bins", 1, 1, false},
+};
+
+/* Arithmetic per unit that is no product: additions and multiplications count 1, an exponential about 10, a square
+ * root, a division in float64 about 15, sincospi about 40. */
+enum {
+    NORM_FLOPS = 4,
+    GATE_FLOPS = 14,
+    ROPE_FLOPS = 6,     /* a pair */
+    SOFTMAX_FLOPS = 40, /* two exponentials, the running sums */
+    LOSS_FLOPS = 24,
+    PATTERN_FLOPS = 4,
+    TOP_F64 = 4,
+    PAIR_F64 = 55,          /* all features are formed whoever asks */
+    SEGMENT_F64 = 85,       /* a turn, fifteen sums */
+    ROW_F64 = 130,          /* a turn, the quadratic forms of one row */
+    LOGIT_F64 = 12 + 4 * 16 /* two turns by a table, four dot products for four heads */
+};
+
+/* Independent loads that a thread has under way at once: what the compiler makes of a loop without branches. */
+static const double AHEAD = 4;
+
+enum { SLOT_ROUNDED, SLOT_ROUNDED_MORE, SLOT_PARTS, SLOT_TURNS };
+static const char scratch_memory[4]; /* their addresses stand for the scratch's memory */
+
+/* ---- views ---- */
+
+static double entries(const rs_view *v) { return (double)rs_view_size(v); }
+
+static double view_bytes(const rs_view *v) {
+    int64_t bytes = 0;
+    rs_dtype_bytes(v->dtype, rs_view_size(v), &bytes);
+    return (double)bytes;
+}
+
+static void touch(roof_kernel *k, roof_touch t) {
+    if (t.bytes > 0 && k->n_touches < ROOF_TOUCHES) {
+        k->touch[k->n_touches++] = t;
+    }
+}
+
+static void touch_view(roof_kernel *k, const rs_view *v, double share, double reads, double writes, bool near) {
+    if (v->mem) {
+        touch(k, (roof_touch){v->mem, v->offset, share * view_bytes(v), reads, writes, near});
+    }
+}
+
+static void touch_scratch_at(const roof_expander *x, roof_kernel *k, int slot, size_t offset, double bytes,
+                             double reads, double writes) {
+    x->scratch[slot] = bytes > x->scratch[slot] ? bytes : x->scratch[slot];
+    touch(k, (roof_touch){&scratch_memory[slot], offset, bytes, reads, writes, false});
+}
+
+static void touch_scratch(const roof_expander *x, roof_kernel *k, int slot, double bytes, double reads, double writes) {
+    touch_scratch_at(x, k, slot, 0, bytes, reads, writes);
+}
+
+static double ceiling(double a, double b) { return (double)(int64_t)((a + b - 1) / b); }
+
+/* ---- kernels ---- */
+
+/* Threads and traffic by the table. */
+static roof_kernel start(const rs_op *op, int kernel, double threads, int block, double chain) {
+    roof_kernel k = {.threads = threads, .block = block, .chain = chain};
+    rs_op_argument args[RS_OP_ARGUMENTS];
+    int n = rs_op_arguments(op, args);
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+        const pass *p = &passes[i];
+        for (int j = 0; j < n && p->op == op->kind && p->kernel == kernel; j++) {
+            if (strcmp(args[j].name, p->argument) == 0) {
+                touch_view(&k, args[j].view, 1, p->reads, p->writes, p->near);
+            }
+        }
+    }
+    return k;
+}
+
+static void emit(const roof_expander *x, int row, const roof_kernel *k) { x->emit(x->ctx, row, k); }
+
+/* As kernels that are to be: enough threads for any chain to be short. */
+static void emit_statistics(const roof_expander *x, int row, roof_kernel k) {
+    if (x->what->wide && k.chain > 8) {
+        k.threads *= k.chain / 8;
+        k.chain = 8;
+    }
+    emit(x, row, &k);
+}
+
+static roof_touch *touch_of(roof_kernel *k, const rs_view *v) {
+    for (int i = 0; i < k->n_touches; i++) {
+        if (k->touch[i].memory == v->mem && k->touch[i].offset == v->offset && k->touch[i].writes > 0) {
+            return &k->touch[i];
+        }
+    }
+    return NULL;
+}
+
+/* What is written only for products to read can be written as they take it. */
+static void write_half(const roof_expander *x, roof_kernel *k, const rs_view *v, double share) {
+    roof_touch *t = x->what->halves ? touch_of(k, v) : NULL;
+    if (t) {
+        t->writes *= share;
+    }
+}
+
+/* Threads for a row, as in cuda_elementwise.cu. */
+static int row_threads(int64_t n) { return n <= 128 ? 32 : n <= 1024 ? 128 : 256; }
+
+/* ---- inputs of products: rounded into scratch where they are wider than the product takes them (cuda_matmul.cu) ----
+ */
+
+typedef struct input {
+    const rs_view *view;
+    double reads; /* by the product */
+    int slot, row;
+    bool once;  /* keys, values: of a whole sequence they could be rounded once */
+    bool first; /* ... by this op */
+} input;
+
+/* Rounded once, keys and values need a place each; rounded again and again, one place is enough. */
+static size_t place_of(const roof_expander *x, const input *in) {
+    bool kept = in->once && x->what->keys_once;
+    return !kept ? 0 : in->view->offset + (in->row == ROOF_ROUND_SCORES ? 1U : SIZE_MAX / 2);
+}
+
+static void round_input(const roof_expander *x, const input *in) {
+    const rs_view *v = in->view;
+    double share = in->once && x->what->keys_once ? (double)x->positions / (double)v->dim[0] : 1;
+    int64_t last = v->dim[v->n_dims - 1];
+    double rows = share * entries(v) / (double)last;
+    /* round_fours: a block for every 1024 values of a row, so that a narrow row leaves most threads idle. */
+    roof_kernel k = {
+        .threads = rows * ceiling((double)last, last % 4 == 0 ? 1024 : 256) * 256, .block = 256, .chain = 1};
+    if (x->what->vectors) {
+        k.threads = share * entries(v) / 4;
+        k.chain = 1;
+    }
+    touch_view(&k, v, share, 1, 0, false);
+    touch_scratch_at(x, &k, in->slot, place_of(x, in), share * entries(v) * 2, 0, 1);
+    emit(x, in->row, &k);
+}
+
+static void take_input(const roof_expander *x, roof_kernel *product, const input *in) {
+    const rs_view *v = in->view;
+    bool rounds = product->compute == RS_COMPUTE_BF16 && v->dtype == RS_F32;
+    if (!rounds) {
+        touch_view(product, v, 1, in->reads, 0, false);
+    } else if (x->what->halves && !in->once) { /* found as halves: its producer wrote them */
+        touch_view(product, v, 0.5, in->reads, 0, false);
+    } else {
+        if (!(in->once && x->what->keys_once) || in->first) {
+            round_input(x, in);
+        }
+        touch_scratch_at(x, product, in->slot, place_of(x, in), entries(v) * 2, in->reads, 0);
+    }
+}
+
+static void matmul(const roof_expander *x, const rs_op *op) {
+    const rs_op_matmul *o = &op->u.matmul;
+    double M = (double)o->x.dim[0], K = (double)o->x.dim[1], N = (double)o->y.dim[1];
+    if (o->bias.mem) {
+        roof_kernel bias = start(op, BIAS, M * N, 256, 1);
+        emit(x, op->kind, &bias);
+    }
+    roof_kernel k = start(op, PRODUCT, 0, 0, 0);
+    k.flops[ROOF_PRODUCT] = 2 * M * N * K;
+    k.m = N;
+    k.n = M;
+    k.batch = 1;
+    k.compute = o->compute;
+    take_input(x, &k, &(input){&o->x, 1, SLOT_ROUNDED, ROOF_ROUND_MATMUL, false, false});
+    take_input(x, &k, &(input){&o->w, 1, SLOT_ROUNDED_MORE, ROOF_ROUND_MATMUL, false, false});
+    emit(x, op->kind, &k);
+}
+
+/* write_addresses: one thread a head. */
+static void addresses(const roof_expander *x, int row, int64_t heads) {
+    roof_kernel k = {.threads = (double)heads, .block = 128, .chain = 2};
+    emit(x, row, &k);
+}
+
+/* A product per query head: each reads the keys of its head, so a key head is read once for every query head of it. */
+static void scores(const roof_expander *x, const rs_op *op) {
+    const rs_op_scores *o = &op->u.scores;
+    double H = (double)o->q.dim[1], R = (double)o->q.dim[0], C = (double)o->k.dim[0], width = (double)o->q.dim[2];
+    roof_kernel k = start(op, ONLY, 0, 0, 0);
+    if (x->what->one_kernel) { /* once for the row sums, once for the pattern; what is formed stays where it is */
+        k.flops[ROOF_PRODUCT] = 2 * H * R * C * width;
+        k.n_touches = 0;
+    }
+    k.flops[ROOF_PRODUCT] += 2 * H * R * C * width;
+    k.m = C;
+    k.n = R;
+    k.batch = H;
+    k.one_piece = true;
+    k.compute = o->compute;
+    take_input(x, &k, &(input){&o->q, 1, SLOT_ROUNDED, ROOF_ROUND_SCORES, false, false});
+    take_input(x, &k,
+               &(input){&o->k, H / (double)o->k.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_SCORES, true, o->row0 == 0});
+    addresses(x, op->kind, o->q.dim[1]);
+    emit(x, op->kind, &k);
+}
+
+static void mix(const roof_expander *x, const rs_op *op) {
+    const rs_op_mix *o = &op->u.mix;
+    double H = (double)o->p.dim[0], R = (double)o->p.dim[1], C = (double)o->p.dim[2], width = (double)o->v.dim[2];
+    roof_kernel k = start(op, ONLY, 0, 0, 0);
+    k.flops[ROOF_PRODUCT] = 2 * H * R * C * width;
+    k.m = width;
+    k.n = R;
+    k.batch = H;
+    k.one_piece = !x->what->pieces;
+    k.compute = o->compute;
+    write_half(x, &k, &o->z, 0.5);
+    if (!x->what->one_kernel) {
+        take_input(x, &k, &(input){&o->p, 1, SLOT_ROUNDED, ROOF_ROUND_MIX, false, false});
+    }
+    take_input(x, &k, &(input){&o->v, H / (double)o->v.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_MIX, true, o->row0 == 0});
+    addresses(x, op->kind, o->p.dim[0]);
+    emit(x, op->kind, &k);
+}
+
+/* ---- row by row ---- */
+
+static void widen(const roof_expander *x, const rs_op *op) {
+    roof_kernel k = start(op, ONLY, entries(&op->u.widen.dst) / (x->what->vectors ? 4 : 1), 256, 1);
+    emit(x, op->kind, &k);
+}
+
+static void norm(const roof_expander *x, const rs_op *op) {
+    const rs_op_norm *o = &op->u.norm;
+    int block = row_threads(o->x.dim[2]);
+    double rows = entries(&o->x) / (double)o->x.dim[2], loads = (double)o->x.dim[2] / block;
+    roof_kernel k = start(op, ONLY, rows * block, block, 2 * ceiling(loads, AHEAD));
+    k.flops[ROOF_F32] = NORM_FLOPS * entries(&o->x);
+    emit(x, op->kind, &k);
+}
+
+static void add(const roof_expander *x, const rs_op *op) {
+    const rs_op_add *o = &op->u.add;
+    double fours = o->x.dtype == RS_F32 ? 4 : 1;
+    roof_kernel k = start(op, ONLY, ceiling(entries(&o->x), fours), 256, 1);
+    k.flops[o->x.dtype == RS_F64 ? ROOF_F64 : ROOF_F32] = 3 * entries(&o->x);
+    emit(x, op->kind, &k);
+}
+
+static void gate(const roof_expander *x, const rs_op *op) {
+    const rs_op_gate *o = &op->u.gate;
+    roof_kernel k = start(op, ONLY, ceiling(entries(&o->y), 4), 256, 1);
+    k.flops[ROOF_F32] = GATE_FLOPS * entries(&o->y);
+    emit(x, op->kind, &k);
+}
+
+static void rope(const roof_expander *x, const rs_op *op) {
+    const rs_op_rope *o = &op->u.rope;
+    roof_kernel k = start(op, ONLY, entries(&o->y) / 2, 256, 1);
+    double heads = ceiling((double)o->y.dim[1], 4);
+    for (int i = 0; i < k.n_touches; i++) {
+        k.touch[i].reads *= k.touch[i].near ? heads : 1;
+    }
+    k.flops[ROOF_F32] = ROPE_FLOPS * entries(&o->y) / 2;
+    write_half(x, &k, &o->y, 0.5);
+    emit(x, op->kind, &k);
+}
+
+static void mask(const roof_expander *x, const rs_op *op) {
+    const rs_view *s = &op->u.mask.s;
+    int block = row_threads(s->dim[2]);
+    roof_kernel k =
+        start(op, ONLY, (double)(s->dim[0] * s->dim[1]) * block, block, ceiling((double)s->dim[2] / block, AHEAD));
+    emit(x, op->kind, &k);
+}
+
+/* The first read cannot run ahead: each value may move the running maximum. */
+static void softmax(const roof_expander *x, const rs_op *op) {
+    const rs_op_softmax *o = &op->u.softmax;
+    int block = row_threads(o->s.dim[2]);
+    double loads = ceiling((double)o->s.dim[2], block), rows = (double)(o->s.dim[0] * o->s.dim[1]);
+    roof_kernel k = start(op, ONLY, rows * block, block, loads + ceiling(loads, AHEAD));
+    k.flops[ROOF_F32] = (SOFTMAX_FLOPS + (x->what->fused ? PATTERN_FLOPS : 0)) * entries(&o->s);
+    if (x->what->one_kernel) {
+        k.n_touches = 0;
+        k.chain = 0;
+    }
+    write_half(x, &k, &o->s, x->what->fused ? 0.5 : 1.5); /* PATTERN_REDUCE still wants float32 */
+    emit(x, op->kind, &k);
+}
+
+static void cross_entropy(const roof_expander *x, const rs_op *op) {
+    const rs_op_cross_entropy *o = &op->u.cross_entropy;
+    int block = row_threads(o->logits.dim[1]);
+    double loads = (double)o->logits.dim[1] / block;
+    roof_kernel k = start(op, ONLY, (double)o->logits.dim[0] * block, block, 2 * ceiling(loads, AHEAD));
+    k.flops[ROOF_F32] = LOSS_FLOPS * entries(&o->logits);
+    emit(x, op->kind, &k);
+}
+
+/* ---- sums of probes ---- */
+
+static void pair_reduce(const roof_expander *x, const rs_op *op) {
+    const rs_op_pair_reduce *o = &op->u.pair_reduce;
+    double T = (double)o->x.dim[0], H = (double)o->x.dim[1], F = (double)o->out.dim[3], buckets = (double)o->out.dim[0];
+    int lanes = T >= 2048 ? 16 : 8;
+    if (o->features & 1U << RS_PAIR_TOP) {
+        roof_kernel top = start(op, TOP, T * H, 128, ceiling(2 * F, AHEAD));
+        top.flops[ROOF_F64] = TOP_F64 * T * H * F;
+        touch_scratch(x, &top, SLOT_PARTS, T * H * 4, 0, 1);
+        emit_statistics(x, op->kind, top);
+    }
+    /* Four rows at a time: their buckets, half of which stand in the nearest cache, then the values of those that
+     * belong here; a bucket among many takes a share of the rows, which mostly stand alone. */
+    double own = buckets <= 2 ? T : fmin(T, AHEAD * T / buckets);
+    roof_kernel k =
+        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * AHEAD));
+    k.flops[ROOF_F64] = PAIR_F64 * T * H * F;
+    emit_statistics(x, op->kind, k);
+}
+
+/* Longest pair of lists among the rows of a tile, and their sum over the rows. */
+static void measure_lists(const roof_expander *x, const rs_op_pattern_reduce *o, double *longest, double *sum) {
+    const rs_view *starts[2] = {&o->duplicate_start, &o->induction_start};
+    *longest = *sum = 0;
+    for (int64_t r = 0; r < o->p.dim[1]; r++) {
+        double n = 0;
+        for (int i = 0; i < 2; i++) {
+            const int32_t *start_of = starts[i]->mem ? x->host(x->ctx, starts[i]) : NULL;
+            n += start_of ? (double)(start_of[o->row0 + r + 1] - start_of[o->row0 + r]) : 0;
+        }
+        *longest = n > *longest ? n : *longest;
+        *sum += n;
+    }
+}
+
+/* read_entries: a warp takes a row, its lanes share the lists: a column and then the entry that it names. Then the
+ * rows are added up, a block for every kind of sum. */
+static void sum_entries(const roof_expander *x, const rs_op *op) {
+    const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
+    double H = (double)o->p.dim[0], R = (double)o->p.dim[1], longest = 0, sum = 0, f8 = sizeof(double);
+    const double sector = 32; /* bytes that come for one entry */
+    measure_lists(x, o, &longest, &sum);
+    roof_kernel k = start(op, ENTRIES, H * R * 32, 256, 2 * ceiling(longest / 32, AHEAD) + 2);
+    touch(&k, (roof_touch){o->p.mem, o->p.offset, H * (sum + 3 * R) * sector, 1, 0, false});
+    touch_scratch(x, &k, SLOT_PARTS, H * R * RS_PATTERN_SUMS * f8, 0, 1);
+    if (x->what->fused) { /* the profile and the map go to softmax, whose traffic they then are */
+        touch_view(&k, &o->profile, 1, 1, 1, false);
+        touch_view(&k, &o->map, 1, 1, 1, false);
+    }
+    emit_statistics(x, op->kind, k);
+    k = (roof_kernel){.threads = H * RS_PATTERN_SUMS * 128, .block = 128, .chain = ceiling(R, 128)};
+    touch_scratch(x, &k, SLOT_PARTS, H * R * RS_PATTERN_SUMS * f8, 1, 0);
+    emit_statistics(x, op->kind, k);
+}
+
+static void pattern_reduce(const roof_expander *x, const rs_op *op) {
+    const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
+    double H = (double)o->p.dim[0], R = (double)o->p.dim[1], C = (double)o->p.dim[2], T = (double)o->positions;
+    double blocks = o->map.mem ? (double)o->map.dim[1] : 32, side = T / blocks;
+    double bands = (double)((o->row0 + o->p.dim[1] - 1) * (int64_t)blocks / o->positions -
+                            o->row0 * (int64_t)blocks / o->positions + 1);
+    double rows = R < side ? R : side, columns = C < side ? C : side;
+    sum_entries(x, op);
+    if (x->what->fused) {
+        return;
+    }
+    roof_kernel rectangles =
+        start(op, RECTANGLES, H * bands * blocks * 128, 128, ceiling(rows, 4) * ceiling(ceiling(columns, 32), AHEAD));
+    rectangles.flops[ROOF_F32] = PATTERN_FLOPS * entries(&o->p);
+    touch_scratch(x, &rectangles, SLOT_PARTS, H * bands * blocks * 16, 0, 1);
+    emit_statistics(x, op->kind, rectangles);
+    roof_kernel parts = {.threads = H, .block = 128, .chain = ceiling(2 * bands * blocks, AHEAD)}; /* sum_parts */
+    touch_scratch(x, &parts, SLOT_PARTS, H * bands * blocks * 16, 1, 0);
+    emit_statistics(x, op->kind, parts);
+    if (o->profile.mem) {
+        roof_kernel distances = start(op, DISTANCES, ceiling(C, 256) * 256 * H, 256, ceiling(R, 8) + 1);
+        distances.flops[ROOF_F32] = entries(&o->p);
+        emit_statistics(x, op->kind, distances);
+    }
+}
+
+static void profile_reduce(const roof_expander *x, const rs_op *op) {
+    const rs_op_profile_reduce *o = &op->u.profile_reduce;
+    const int32_t *first = x->host(x->ctx, &o->start);
+    double longest = 0, T = (double)o->profile.dim[1];
+    for (int64_t i = 0; i < o->start.dim[0]; i++) {
+        double n = (i + 1 < o->start.dim[0] ? first[i + 1] : T) - first[i];
+        longest = n > longest ? n : longest;
+    }
+    double turns = ceiling((double)o->start.dim[0], 256);
+    double chain = turns * ceiling(longest, AHEAD) + ceiling(T / 256, AHEAD);
+    roof_kernel k = start(op, ONLY, (double)o->profile.dim[0] * 256, 256, chain);
+    k.flops[ROOF_F64] = 20 * entries(&o->profile);
+    emit_statistics(x, op->kind, k);
+}
+
+static void logit_sample(const roof_expander *x, const rs_op *op) {
+    enum { SUMS = 15, LANES = 8, KEYS = 128, HEADS = 4, TERMS = 5 }; /* as in cuda_sample.cu */
+    const rs_op_logit_sample *o = &op->u.logit_sample;
+    double T = (double)o->q.dim[0], H = (double)o->q.dim[1], K = (double)o->k.dim[1], F = (double)o->theta.dim[0];
+    double n = (double)o->rows.dim[0], group = H / K, keys = 0, most = 0, f8 = sizeof(double);
+    const int32_t *rows = x->host(x->ctx, &o->rows);
+    for (int64_t i = 0; i < o->rows.dim[0]; i++) {
+        double seen = o->window > 0 && rows[i] > o->window ? (double)o->window : rows[i];
+        keys += seen;
+        most = seen > most ? seen : most;
+    }
+    roof_kernel k = start(op, SEGMENTS, ceiling(F, 32) * K * n * 32 * LANES, 32 * LANES, ceiling(T / n, LANES));
+    k.flops[ROOF_F64] = SEGMENT_F64 * T * K * F;
+    touch_scratch(x, &k, SLOT_PARTS, n * K * SUMS * F * f8, 0, 1);
+    emit_statistics(x, op->kind, k);
+    k = start(op, SAMPLE_PAIRS, H * F, 64, n * ceiling(SUMS, AHEAD));
+    k.flops[ROOF_F64] = ROW_F64 * n * H * F;
+    touch_scratch(x, &k, SLOT_PARTS, n * K * SUMS * F * f8, group, 0);
+    emit_statistics(x, op->kind, k);
+    k = start(op, TURNS, T * F, 256, 1);
+    k.flops[ROOF_F64] = 45 * T * F;
+    touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, 0, 1);
+    emit_statistics(x, op->kind, k);
+    /* A thread, a key: for every pair two components of the key and two entries of the table. */
+    double groups = ceiling(group, HEADS);
+    k = start(op, LOGITS, groups * K * n * KEYS, KEYS, ceiling(most, KEYS) * F);
+    k.flops[ROOF_F64] = LOGIT_F64 * keys * K * groups * F;
+    touch_view(&k, &o->k, 1, groups * keys / T, 0, false);
+    touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, K * groups * keys / T, 0);
+    emit_statistics(x, op->kind, k);
+    k = (roof_kernel){.threads = H, .block = 128, .chain = TERMS * ceiling(n, AHEAD)}; /* sum_terms */
+    emit_statistics(x, op->kind, k);
+}
+
+typedef void expand_op(const roof_expander *x, const rs_op *op);
+
+static expand_op *const expanders[RS_OP_COUNT] = {
+    [RS_OP_WIDEN] = widen,
+    [RS_OP_NORM] = norm,
+    [RS_OP_MATMUL] = matmul,
+    [RS_OP_ADD] = add,
+    [RS_OP_GATE] = gate,
+    [RS_OP_ROPE] = rope,
+    [RS_OP_SCORES] = scores,
+    [RS_OP_MASK] = mask,
+    [RS_OP_SOFTMAX] = softmax,
+    [RS_OP_MIX] = mix,
+    [RS_OP_CROSS_ENTROPY] = cross_entropy,
+    [RS_OP_PAIR_REDUCE] = pair_reduce,
+    [RS_OP_LOGIT_SAMPLE] = logit_sample,
+    [RS_OP_PATTERN_REDUCE] = pattern_reduce,
+    [RS_OP_PROFILE_REDUCE] = profile_reduce,
+};
+
+void roof_expand(const roof_expander *x, const rs_op *op) { expanders[op->kind](x, op); }
+
+const char *roof_row_name(int row) {
+    static const char *const others[] = {"round for matmul", "round for scores", "round for mix", "copies", "idle"};
+    return row < RS_OP_COUNT ? rs_op_name((rs_op_kind)row) : others[row - RS_OP_COUNT];
+}
