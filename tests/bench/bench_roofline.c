@@ -12,6 +12,7 @@
 #include "analyzer/cli/input.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -433,6 +434,11 @@ static bool parse(int argc, char **argv, options *o) {
     return true;
 }
 
+static void on_interrupt(int number) {
+    (void)number;
+    rs_cancel_request();
+}
+
 int main(int argc, char **argv) {
     rs_error err = {0};
     options o = {.shape = roof_shape_find("8b"), .context = 8192, .sequences = 8, .compute = RS_COMPUTE_BF16};
@@ -441,6 +447,8 @@ int main(int argc, char **argv) {
                         "[--compute f32|tf32|bf16] [--card WORD] [--what-if] [--no-cpu]\n");
         return 2;
     }
+    signal(SIGINT, on_interrupt); /* the folder is to be removed however this ends, */
+    signal(SIGPIPE, SIG_IGN);     /* also where a reader of the tables goes away */
     printf("%s\n", CLAIM);
     rs_status st = roof_folder_make(o.shape, o.folder, &err);
     if (st == RS_OK) {
