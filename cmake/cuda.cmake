@@ -9,7 +9,7 @@ endif()
 # What the module needs of our own code, for it cannot take it from the program: compiled once more, as position
 # independent code.
 file(GLOB rs_cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
-set(rs_cuda_shared kernels/op.c kernels/op_view.c analyzer/base/alloc.c analyzer/base/dtype.c analyzer/base/status.c)
+set(rs_cuda_shared kernels/memory.c kernels/op.c kernels/op_view.c analyzer/base/alloc.c analyzer/base/dtype.c analyzer/base/status.c)
 list(TRANSFORM rs_cuda_shared PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(rs_cuda_base OBJECT EXCLUDE_FROM_ALL ${rs_cuda_shared})
 target_link_libraries(rs_cuda_base PRIVATE rs_options)

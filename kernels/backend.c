@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_plugin.h"
+#include "kernels/memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,6 +83,7 @@ out:
 rs_status rs_run_ops(const rs_backend *b, rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
     for (size_t i = 0; i < n; i++) {
         rs_status st = rs_op_check(&ops[i], err);
+        if (st == RS_OK) st = rs_op_check_bounds(&ops[i], err);
         if (st != RS_OK) return st;
     }
     return b->run(d, ops, n, err);

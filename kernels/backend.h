@@ -17,7 +17,7 @@ typedef struct rs_device_info {
     uint64_t memory_bytes;              /* free for us now; 0 = unknown */
     uint64_t allocated, allocated_peak; /* bytes through alloc */
     int threads;
-    bool halves; /* products in bfloat16 are the ones it was built for */
+    bool card; /* many processors, built for products in bfloat16 */
 } rs_device_info;
 
 typedef struct rs_backend {
@@ -41,7 +41,7 @@ typedef struct rs_backend {
     /* Work queued from here on finds what was uploaded so far. */
     rs_status (*await_uploads)(rs_device *d, rs_error *err);
     rs_status (*zero)(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err);
-    /* Runs n ops in order. The caller has passed them through rs_op_check. May return before they are done. */
+    /* Runs n ops in order; rs_run_ops has checked them. May return before they are done. */
     rs_status (*run)(rs_device *d, const rs_op *ops, size_t n, rs_error *err);
     rs_status (*sync)(rs_device *d, rs_error *err);
     void (*info)(rs_device *d, rs_device_info *out);
@@ -62,7 +62,7 @@ enum { RS_DEVICES = 16 };
 rs_status rs_devices_open(const char *device, int threads, const rs_backend **backend, rs_device *out[RS_DEVICES],
                           int *n, rs_error *err);
 
-/* Checks every op (kernels/op.c) and runs them. All callers go through here. */
+/* Checks every op (kernels/op.c) and its bounds (kernels/memory.h) and runs them. All callers go through here. */
 rs_status rs_run_ops(const rs_backend *b, rs_device *d, const rs_op *ops, size_t n, rs_error *err);
 
 #endif

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct rs_mem rs_mem; /* device memory, defined by its backend (size known to it) */
+typedef struct rs_mem rs_mem; /* device memory: kernels/memory.h */
 
 /* A borrowed window on device memory. Up to four axes; stride in elements; unused axes have dim 1.
  * For packed dtypes (Q4_K ...) only n_dims == 1 and offset at a block. mem == NULL means "absent". */

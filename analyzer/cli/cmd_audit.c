@@ -74,8 +74,8 @@ static rs_run_options run_options(const audit *a) {
                             .sequences = c->sequences,
                             .positions = c->context,
                             .loss = true,
-                            .compute = rs_input_compute(&a->o->input, &a->input, a->shards.info.halves),
-                            .on_card = a->shards.info.halves,
+                            .compute = rs_input_compute(&a->o->input, &a->input, a->shards.info.card),
+                            .on_card = a->shards.info.card,
                             .last_layer = -1};
 }
 

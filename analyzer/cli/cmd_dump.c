@@ -200,8 +200,8 @@ static rs_status execute(dump *d, rs_error *err) {
                          .positions = c->context,
                          .hooks = &hook,
                          .n_hooks = 1,
-                         .compute = rs_input_compute(&d->o->input, &d->input, d->device_info.halves),
-                         .on_card = d->device_info.halves,
+                         .compute = rs_input_compute(&d->o->input, &d->input, d->device_info.card),
+                         .on_card = d->device_info.card,
                          .last_layer = -1,
                          .progress = on_progress,
                          .progress_ctx = d};

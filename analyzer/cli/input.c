@@ -99,7 +99,8 @@ static bool weights_are_halves(const rs_model *m) {
     for (int layer = -1; layer < m->graph->n_layers; layer++) {
         for (int role = 0; role < RS_ROLE_COUNT; role++) {
             const rs_weight *w = rs_weights_get(m->weights, layer, (rs_role)role);
-            if (w && w->tensor && w->rows > 1 && (w->tensor->dtype == RS_F32 || w->tensor->dtype == RS_F64)) {
+            if (w && w->tensor && rs_weight_is_matrix(w) &&
+                (w->tensor->dtype == RS_F32 || w->tensor->dtype == RS_F64)) {
                 return false;
             }
         }
@@ -107,12 +108,12 @@ static bool weights_are_halves(const rs_model *m) {
     return true;
 }
 
-rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool halves) {
+rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool card) {
     enum { AUTO }; /* the first choice of --compute; the others stand in the order of rs_compute */
     if (o->compute != AUTO) {
         return (rs_compute)(o->compute - 1);
     }
-    return halves && weights_are_halves(&in->model) ? RS_COMPUTE_BF16 : RS_COMPUTE_F32;
+    return card && weights_are_halves(&in->model) ? RS_COMPUTE_BF16 : RS_COMPUTE_F32;
 }
 
 const char *rs_compute_name(rs_compute c) {

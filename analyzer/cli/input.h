@@ -121,8 +121,8 @@ typedef struct rs_input {
 
 /* arguments: MODEL TEXT... (or MODEL alone with --ids). Opens the model for the context that will be run, binds its
  * weights, tokenizes. The tokenizer stays open. */
-/* The arithmetic of products that the options ask for, on a device with `halves` (rs_device_info). */
-rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool halves);
+/* The arithmetic of products that the options ask for, on a card or not (rs_device_info). */
+rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool card);
 const char *rs_compute_name(rs_compute c); /* "f32" */
 rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err);
 void rs_input_close(rs_input *in); /* zeroed is fine */

@@ -29,7 +29,7 @@ struct rs_loader {
 
 static int64_t align64(int64_t n) { return (n + 63) / 64 * 64; }
 
-static rs_dtype type_of(const rs_weight *w, rs_dtype matrices) { return w->rows > 1 ? matrices : RS_F32; }
+static rs_dtype type_of(const rs_weight *w, rs_dtype matrices) { return rs_weight_is_matrix(w) ? matrices : RS_F32; }
 
 static int64_t widened_bytes(const rs_weight *w, rs_dtype matrices) {
     return align64(w->rows * w->cols * rs_dtype_block_bytes(type_of(w, matrices)));
@@ -174,7 +174,8 @@ static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err) {
 }
 
 static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset, rs_dtype matrices) {
-    return w->rows == 1 ? rs_view_1d(m, offset, RS_F32, w->cols) : rs_view_2d(m, offset, matrices, w->rows, w->cols);
+    rs_dtype t = type_of(w, matrices);
+    return rs_weight_is_matrix(w) ? rs_view_2d(m, offset, t, w->rows, w->cols) : rs_view_1d(m, offset, t, w->cols);
 }
 
 /* All roles of the layer, from packed to widened. */

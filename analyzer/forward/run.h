@@ -42,7 +42,7 @@ typedef struct rs_run_options {
     bool loss;          /* compute token NLL */
     rs_compute compute; /* arithmetic of products */
     int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape */
-    bool on_card;       /* sizes for a device with many processors (rs_device_info: halves) */
+    bool on_card;       /* sizes for a device with many processors (rs_device_info: card) */
     int last_layer;     /* stop after this layer (for dump of early sites); < 0 = all */
     /* progress(ctx, layer, sequence): called after each sequence of each layer and, with layer == n_layers, per
      * vocabulary chunk. May be NULL. */

@@ -57,6 +57,9 @@ typedef struct rs_weight {
     int64_t first_row, group_rows, group_stride, groups;
 } rs_weight;
 
+/* Does a product use it? Vectors (norms, biases) have one row. */
+static inline bool rs_weight_is_matrix(const rs_weight *w) { return w->rows > 1; }
+
 typedef struct rs_weights rs_weights;
 
 /* Binds every role the graph asks for. All missing, mis-shaped and unusable tensors, and those nobody asked for, are

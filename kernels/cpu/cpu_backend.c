@@ -127,22 +127,16 @@ static void cpu_release(rs_device *d, rs_mem *m) {
     rs_free(m);
 }
 
-static rs_status check_range(const rs_mem *m, size_t offset, size_t bytes, const char *verb, rs_error *err) {
-    if (offset <= m->bytes && bytes <= m->bytes - offset) return RS_OK;
-    return rs_fail(err, RS_E_INTERNAL, "device memory: %s of %zu bytes at %zu, but the block has %zu", verb, bytes,
-                   offset, m->bytes);
-}
-
 static rs_status cpu_write(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
     (void)d;
-    rs_status st = check_range(m, offset, bytes, "write", err);
+    rs_status st = rs_mem_check(m, offset, bytes, "write", err);
     if (st == RS_OK && bytes > 0) memcpy(m->data + offset, src, bytes);
     return st;
 }
 
 static rs_status cpu_read(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t bytes, rs_error *err) {
     (void)d;
-    rs_status st = check_range(m, offset, bytes, "read", err);
+    rs_status st = rs_mem_check(m, offset, bytes, "read", err);
     if (st == RS_OK && bytes > 0) memcpy(dst, m->data + offset, bytes);
     return st;
 }
@@ -159,7 +153,7 @@ static void cpu_host_release(rs_device *d, void *memory) {
 
 static rs_status cpu_zero(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err) {
     (void)d;
-    rs_status st = check_range(m, offset, bytes, "zeroing", err);
+    rs_status st = rs_mem_check(m, offset, bytes, "zeroing", err);
     if (st == RS_OK && bytes > 0) memset(m->data + offset, 0, bytes);
     return st;
 }
@@ -212,26 +206,11 @@ rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t
     return RS_OK;
 }
 
-static rs_status check_bounds(const rs_op *op, rs_error *err) {
-    rs_op_argument args[RS_OP_ARGUMENTS];
-    int n = rs_op_arguments(op, args);
-    for (int i = 0; i < n; i++) {
-        const rs_view *v = args[i].view;
-        int64_t bytes = 0;
-        if (rs_view_extent(v, &bytes) && v->offset <= v->mem->bytes && (size_t)bytes <= v->mem->bytes - v->offset)
-            continue;
-        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': %lld bytes at %zu reach past the block of %zu",
-                       rs_op_name(op->kind), args[i].name, (long long)bytes, v->offset, v->mem->bytes);
-    }
-    return RS_OK;
-}
-
 static rs_status cpu_run(rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     /* OpenBLAS takes its thread count from here; it is a setting of the calling thread, not of the device. */
     if (omp_get_max_threads() != d->threads) omp_set_num_threads(d->threads);
     for (size_t i = 0; i < n; i++) {
-        RS_TRY(check_bounds(&ops[i], err));
         RS_TRY(op_functions[ops[i].kind](d, &ops[i], err));
     }
 out:

@@ -7,11 +7,7 @@
 #include "analyzer/base/alloc.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/hot.h"
-
-struct rs_mem {
-    size_t bytes;
-    char *data; /* [bytes], 64-byte aligned */
-};
+#include "kernels/memory.h"
 
 /* Memory that ops need for the time of one op; grows once, freed with the device. */
 typedef enum rs_cpu_scratch {

@@ -70,11 +70,6 @@ head_address output_address(const rs_view *v, int axis) {
     return {rs_cuda_data<char>(v), v->stride[axis] * (int64_t)sizeof(float)};
 }
 
-/* As rs_cuda_stride, of an input. */
-int64_t input_stride(const rs_view *v, const rs_cuda_input &x, int axis, int64_t least) {
-    return v->dim[axis] == 1 ? least : x.stride[axis];
-}
-
 } // namespace
 
 /* s[h] [R, C] = scale q[h] [R, Dh] k[slot] [C, Dh]^T; for cuBLAS [C, R] = k^T q. */
@@ -83,12 +78,13 @@ rs_status rs_cuda_scores(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_scores *o = &op->u.scores;
     int64_t C = o->k.dim[0], R = o->q.dim[0], Dh = o->q.dim[2];
     rs_cuda_input q = {}, k = {};
-    batch s = {"scores", CUBLAS_OP_T, C, R, Dh, 0, 0, rs_cuda_stride(&o->s, 1, C), o->scale, o->compute, CUDA_R_32F};
+    batch s = {"scores", CUBLAS_OP_T, C,         R, Dh, 0, 0, rs_cuda_stride(R, o->s.stride[1], C),
+               o->scale, o->compute,  CUDA_R_32F};
     address_args p = {};
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED, o->compute, &o->q, &q, err));
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED_MORE, o->compute, &o->k, &k, err));
-    s.a_stride = input_stride(&o->k, k, 0, Dh);
-    s.b_stride = input_stride(&o->q, q, 0, Dh);
+    s.a_stride = rs_cuda_stride(C, k.stride[0], Dh);
+    s.b_stride = rs_cuda_stride(R, q.stride[0], Dh);
     s.type = q.type;
     p.a = input_address(k, 1);
     p.b = input_address(q, 1);
@@ -96,7 +92,7 @@ rs_status rs_cuda_scores(rs_device *d, const rs_op *op, rs_error *err) {
     p.slot = rs_cuda_data<int32_t>(&o->slot);
     p.heads = o->q.dim[1];
     p.slots = o->k.dim[1];
-    p.slot_fault = {d->fault, rs_cuda_fault_code(RS_OP_SCORES, 2)};
+    p.slot_fault = rs_cuda_fault_of(d, RS_OP_SCORES, "slot");
     RS_TRY(multiply(d, s, p, err));
 out:
     return st;
@@ -108,12 +104,12 @@ rs_status rs_cuda_mix(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_mix *o = &op->u.mix;
     int64_t C = o->p.dim[2], R = o->p.dim[1], Dv = o->v.dim[2];
     rs_cuda_input pattern = {}, v = {};
-    batch s = {"mix", CUBLAS_OP_N, Dv, R, C, 0, 0, rs_cuda_stride(&o->z, 0, Dv), 1.0F, o->compute, CUDA_R_32F};
+    batch s = {"mix", CUBLAS_OP_N, Dv, R, C, 0, 0, rs_cuda_stride(R, o->z.stride[0], Dv), 1.0F, o->compute, CUDA_R_32F};
     address_args p = {};
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED, o->compute, &o->p, &pattern, err));
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED_MORE, o->compute, &o->v, &v, err));
-    s.a_stride = input_stride(&o->v, v, 0, Dv);
-    s.b_stride = input_stride(&o->p, pattern, 1, C);
+    s.a_stride = rs_cuda_stride(C, v.stride[0], Dv);
+    s.b_stride = rs_cuda_stride(R, pattern.stride[1], C);
     s.type = pattern.type;
     p.a = input_address(v, 1);
     p.b = input_address(pattern, 0);

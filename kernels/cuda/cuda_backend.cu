@@ -177,7 +177,7 @@ void cuda_info(rs_device *d, rs_device_info *out) {
     out->allocated = d->allocated;
     out->allocated_peak = d->peak;
     out->threads = 1;
-    out->halves = true;
+    out->card = true;
     snprintf(out->name, sizeof out->name, "%s", d->name);
 }
 
@@ -250,12 +250,6 @@ out:
 
 /* ---- copies ---- */
 
-rs_status check_range(const rs_mem *m, size_t offset, size_t bytes, const char *verb, rs_error *err) {
-    if (offset <= m->bytes && bytes <= m->bytes - offset) return RS_OK;
-    return rs_fail(err, RS_E_INTERNAL, "device memory: %s of %zu bytes at %zu, but the block has %zu", verb, bytes,
-                   offset, m->bytes);
-}
-
 size_t at_most(size_t bytes, size_t most) { return bytes < most ? bytes : most; }
 
 /* A stage with room: the one that is being filled, or the next one, once its old copies are done. */
@@ -279,7 +273,7 @@ out:
 rs_status cuda_write(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
     rs_status st = RS_OK;
     const char *from = static_cast<const char *>(src);
-    RS_TRY(check_range(m, offset, bytes, "write", err));
+    RS_TRY(rs_mem_check(m, offset, bytes, "write", err));
     RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
     for (size_t at = 0, n = 0; at < bytes; at += n) {
         rs_cuda_stage *s = nullptr;
@@ -298,7 +292,7 @@ out:
 rs_status cuda_read(rs_device *d, rs_mem *m, size_t offset, void *dst, size_t bytes, rs_error *err) {
     rs_status st = RS_OK;
     char *to = static_cast<char *>(dst);
-    RS_TRY(check_range(m, offset, bytes, "read", err));
+    RS_TRY(rs_mem_check(m, offset, bytes, "read", err));
     RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
     for (size_t at = 0; at < bytes; at += RS_CUDA_STAGE_BYTES) {
         size_t n = at_most(bytes - at, RS_CUDA_STAGE_BYTES);
@@ -326,7 +320,7 @@ void cuda_host_release(rs_device *d, void *memory) {
 }
 
 rs_status cuda_upload(rs_device *d, rs_mem *m, size_t offset, const void *src, size_t bytes, rs_error *err) {
-    rs_status st = check_range(m, offset, bytes, "upload", err);
+    rs_status st = rs_mem_check(m, offset, bytes, "upload", err);
     if (st != RS_OK || bytes == 0) return st;
     cudaSetDevice(d->ordinal); /* an error of it is the next call's too */
     return rs_cuda_status(cudaMemcpyAsync(m->data + offset, src, bytes, cudaMemcpyHostToDevice, d->ahead), "uploading",
@@ -343,7 +337,7 @@ out:
 }
 
 rs_status cuda_zero(rs_device *d, rs_mem *m, size_t offset, size_t bytes, rs_error *err) {
-    rs_status st = check_range(m, offset, bytes, "zeroing", err);
+    rs_status st = rs_mem_check(m, offset, bytes, "zeroing", err);
     if (st != RS_OK || bytes == 0) return st;
     cudaSetDevice(d->ordinal); /* an error of it is the next call's too */
     return rs_cuda_status(cudaMemsetAsync(m->data + offset, 0, bytes, d->work), "zeroing", err);
@@ -357,42 +351,33 @@ void *cuda_host(rs_device *d, rs_mem *m) {
 
 /* ---- ops ---- */
 
-rs_cuda_op_fn *const op_functions[] = {
-    rs_cuda_widen,        rs_cuda_norm,           rs_cuda_matmul,
-    rs_cuda_add,          rs_cuda_gate,           rs_cuda_rope,
-    rs_cuda_scores,       rs_cuda_mask,           rs_cuda_softmax,
-    rs_cuda_mix,          rs_cuda_cross_entropy,  rs_cuda_pair_reduce,
-    rs_cuda_logit_sample, rs_cuda_pattern_reduce, rs_cuda_profile_reduce,
-};
-/* An op without a function, or one out of order, does not compile. */
-static_assert(sizeof op_functions / sizeof *op_functions == RS_OP_COUNT, "a function for every op of op.h");
-static_assert(RS_OP_WIDEN == 0 && RS_OP_NORM == 1 && RS_OP_MATMUL == 2 && RS_OP_ADD == 3 && RS_OP_GATE == 4 &&
-                  RS_OP_ROPE == 5 && RS_OP_SCORES == 6 && RS_OP_MASK == 7 && RS_OP_SOFTMAX == 8 && RS_OP_MIX == 9 &&
-                  RS_OP_CROSS_ENTROPY == 10 && RS_OP_PAIR_REDUCE == 11 && RS_OP_LOGIT_SAMPLE == 12 &&
-                  RS_OP_PATTERN_REDUCE == 13 && RS_OP_PROFILE_REDUCE == 14,
-              "op_functions stands in the order of rs_op_kind");
-
-rs_status check_bounds(const rs_op *op, rs_error *err) {
-    rs_op_argument args[RS_OP_ARGUMENTS];
-    int n = rs_op_arguments(op, args);
-    for (int i = 0; i < n; i++) {
-        const rs_view *v = args[i].view;
-        int64_t bytes = 0;
-        if (rs_view_extent(v, &bytes) && v->offset <= v->mem->bytes && (size_t)bytes <= v->mem->bytes - v->offset)
-            continue;
-        return rs_fail(err, RS_E_INTERNAL, "op %s: argument '%s': %lld bytes at %zu reach past the block of %zu",
-                       rs_op_name(op->kind), args[i].name, (long long)bytes, v->offset, v->mem->bytes);
+/* No default: an op of op.h that has no function here does not compile. */
+rs_status run_op(rs_device *d, const rs_op *op, rs_error *err) {
+    switch (op->kind) {
+    case RS_OP_WIDEN: return rs_cuda_widen(d, op, err);
+    case RS_OP_NORM: return rs_cuda_norm(d, op, err);
+    case RS_OP_MATMUL: return rs_cuda_matmul(d, op, err);
+    case RS_OP_ADD: return rs_cuda_add(d, op, err);
+    case RS_OP_GATE: return rs_cuda_gate(d, op, err);
+    case RS_OP_ROPE: return rs_cuda_rope(d, op, err);
+    case RS_OP_SCORES: return rs_cuda_scores(d, op, err);
+    case RS_OP_MASK: return rs_cuda_mask(d, op, err);
+    case RS_OP_SOFTMAX: return rs_cuda_softmax(d, op, err);
+    case RS_OP_MIX: return rs_cuda_mix(d, op, err);
+    case RS_OP_CROSS_ENTROPY: return rs_cuda_cross_entropy(d, op, err);
+    case RS_OP_PAIR_REDUCE: return rs_cuda_pair_reduce(d, op, err);
+    case RS_OP_LOGIT_SAMPLE: return rs_cuda_logit_sample(d, op, err);
+    case RS_OP_PATTERN_REDUCE: return rs_cuda_pattern_reduce(d, op, err);
+    case RS_OP_PROFILE_REDUCE: return rs_cuda_profile_reduce(d, op, err);
+    case RS_OP_COUNT: break;
     }
-    return RS_OK;
+    return rs_fail(err, RS_E_INTERNAL, "op %d does not exist", (int)op->kind);
 }
 
 rs_status cuda_run(rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_cuda_status(cudaSetDevice(d->ordinal), "choosing the card", err));
-    for (size_t i = 0; i < n; i++) {
-        RS_TRY(check_bounds(&ops[i], err));
-        RS_TRY(op_functions[ops[i].kind](d, &ops[i], err));
-    }
+    for (size_t i = 0; i < n; i++) RS_TRY(run_op(d, &ops[i], err));
 out:
     return st;
 }

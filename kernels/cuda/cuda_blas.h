@@ -14,10 +14,8 @@ inline rs_status rs_cuda_size(const char *op, int64_t size, int *out, rs_error *
     return rs_fail(err, RS_E_INTERNAL, "op %s: a size of %lld does not fit the BLAS library", op, (long long)size);
 }
 
-/* Stride of an axis; of one with a single entry it does not matter, and `least` pleases cuBLAS. */
-inline int64_t rs_cuda_stride(const rs_view *v, int axis, int64_t least) {
-    return v->dim[axis] == 1 ? least : v->stride[axis];
-}
+/* Stride of an axis with so many entries; of a single one it does not matter, and `least` pleases cuBLAS. */
+inline int64_t rs_cuda_stride(int64_t entries, int64_t stride, int64_t least) { return entries == 1 ? least : stride; }
 
 /* An input of a product: where its first element is, its strides in elements, its type. */
 struct rs_cuda_input {

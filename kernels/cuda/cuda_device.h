@@ -13,10 +13,12 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 extern "C" {
 #include "analyzer/base/alloc.h"
 #include "kernels/backend.h"
+#include "kernels/memory.h"
 }
 
 /* ---- what the emulation says in its own way ---- */
@@ -54,11 +56,6 @@ inline bool rs_cuda_in_fours(const rs_view *v) {
 }
 
 /* ---- the device ---- */
-
-struct rs_mem {
-    size_t bytes;
-    char *data; /* [bytes] on the device, 256-byte aligned */
-};
 
 /* Device memory that ops need for the time of one op; grows at its first use, freed with the device. */
 enum rs_cuda_scratch {
@@ -146,15 +143,17 @@ rs_status rs_cuda_launch(rs_device *d, const char *what, void (*kernel)(P...), d
 
 enum { RS_CUDA_FAULT_ENTRY_BITS = 40 };
 
-/* op, number of the argument in its table (kernels/op.c), entry */
-inline unsigned long long rs_cuda_fault_code(rs_op_kind op, int argument) {
-    return ((unsigned long long)op << 8 | (unsigned long long)argument) << RS_CUDA_FAULT_ENTRY_BITS;
-}
-
 struct rs_cuda_fault {
     unsigned long long *word; /* [1] */
-    unsigned long long code;
+    unsigned long long code;  /* op, number of the argument in its table (kernels/op.c), entry */
 };
+
+/* What a kernel reports of an argument, which is named as in op.h. */
+inline rs_cuda_fault rs_cuda_fault_of(const rs_device *d, rs_op_kind op, const char *argument) {
+    unsigned long long i = 0;
+    while (i < RS_OP_ARGUMENTS && strcmp(rs_op_argument_name(op, (int)i), argument) != 0) i++;
+    return {d->fault, ((unsigned long long)op << 8 | i) << RS_CUDA_FAULT_ENTRY_BITS};
+}
 
 /* list[entry] when it is in [least, limit); otherwise it is reported and `least` stands in. */
 __device__ __forceinline__ int rs_cuda_index(const int32_t *list, int64_t entry, int64_t least, int64_t limit,
@@ -168,30 +167,39 @@ __device__ __forceinline__ int rs_cuda_index(const int32_t *list, int64_t entry,
 /* ---- sums and maxima over a block, in a fixed order; every thread of the block must call, and gets the result ----
  * blockDim.x: a multiple of 32; the other axes 1. */
 
-__device__ __forceinline__ double rs_cuda_block_sum(double v) {
-    RS_SHARED(double, warp_sum, 32);
+struct rs_cuda_plus {
+    __device__ double operator()(double a, double b) const { return a + b; }
+};
+struct rs_cuda_larger {
+    __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+template <typename T, typename F> __device__ __forceinline__ T rs_cuda_block_reduce(T v, F combine) {
+    RS_SHARED(T, of_warp, 32);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    for (int step = 16; step > 0; step /= 2) v += __shfl_xor_sync(0xFFFFFFFFU, v, step);
+    for (int step = 16; step > 0; step /= 2) v = combine(v, __shfl_xor_sync(0xFFFFFFFFU, v, step));
     if (warps == 1) return v;
-    __syncthreads(); /* the array may still be read by the sum before this one */
-    if (lane == 0) warp_sum[warp] = v;
+    __syncthreads(); /* the array may still be read by the reduction before this one */
+    if (lane == 0) of_warp[warp] = v;
     __syncthreads();
-    double sum = 0;
-    for (int w = 0; w < warps; w++) sum += warp_sum[w];
-    return sum;
+    T all = of_warp[0];
+    for (int w = 1; w < warps; w++) all = combine(all, of_warp[w]);
+    return all;
 }
 
-__device__ __forceinline__ float rs_cuda_block_max(float v) {
-    RS_SHARED(float, warp_max, 32);
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    for (int step = 16; step > 0; step /= 2) v = fmaxf(v, __shfl_xor_sync(0xFFFFFFFFU, v, step));
-    if (warps == 1) return v;
+__device__ __forceinline__ double rs_cuda_block_sum(double v) { return rs_cuda_block_reduce(v, rs_cuda_plus()); }
+__device__ __forceinline__ float rs_cuda_block_max(float v) { return rs_cuda_block_reduce(v, rs_cuda_larger()); }
+
+/* Of a block of COLUMNS x ROWS threads: the sum over the rows of a column, in their order. All threads must call; those
+ * of row 0 get it. */
+template <int COLUMNS, int ROWS> __device__ __forceinline__ double rs_cuda_column_sum(double v) {
+    RS_SHARED(double, part, COLUMNS *ROWS);
+    double total = 0;
+    __syncthreads(); /* the sum before this one has been made */
+    part[threadIdx.y * COLUMNS + threadIdx.x] = v;
     __syncthreads();
-    if (lane == 0) warp_max[warp] = v;
-    __syncthreads();
-    float most = warp_max[0];
-    for (int w = 1; w < warps; w++) most = fmaxf(most, warp_max[w]);
-    return most;
+    for (int row = 0; row < ROWS && threadIdx.y == 0; row++) total += part[row * COLUMNS + threadIdx.x];
+    return total;
 }
 
 #endif

@@ -411,10 +411,10 @@ rs_status rs_cuda_rope(rs_device *d, const rs_op *op, rs_error *err) {
     a.variants = o->cos.dim[0];
     a.sources = o->x.dim[1];
     a.in_place = a.x == a.y;
-    a.lo_fault = {d->fault, rs_cuda_fault_code(RS_OP_ROPE, 2)};
-    a.hi_fault = {d->fault, rs_cuda_fault_code(RS_OP_ROPE, 3)};
-    a.variant_fault = {d->fault, rs_cuda_fault_code(RS_OP_ROPE, 6)};
-    a.source_fault = {d->fault, rs_cuda_fault_code(RS_OP_ROPE, 7)};
+    a.lo_fault = rs_cuda_fault_of(d, RS_OP_ROPE, "component_lo");
+    a.hi_fault = rs_cuda_fault_of(d, RS_OP_ROPE, "component_hi");
+    a.variant_fault = rs_cuda_fault_of(d, RS_OP_ROPE, "variant");
+    a.source_fault = rs_cuda_fault_of(d, RS_OP_ROPE, "source");
     dim3 grid(rs_cuda_blocks(a.H * a.F, 256, INT32_MAX), rs_cuda_rows(a.T));
     return rs_cuda_launch(d, "rope", rope_pairs, grid, dim3(256), 0, err, a);
 }

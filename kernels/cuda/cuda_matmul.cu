@@ -82,17 +82,17 @@ rs_status rs_cuda_matmul(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_matmul *o = &op->u.matmul;
     bool biased = rs_view_present(&o->bias);
     const float one = 1.0F, beta = biased ? 1.0F : 0.0F;
-    int64_t K = o->x.dim[1], N = o->y.dim[1];
+    int64_t M = o->y.dim[0], N = o->y.dim[1], K = o->x.dim[1];
     rs_cuda_input x = {}, w = {};
     int m = 0, n = 0, k = 0, ldw = 0, ldx = 0, ldy = 0;
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED, o->compute, &o->x, &x, err));
     RS_TRY(rs_cuda_take_input(d, RS_CUDA_ROUNDED_MORE, o->compute, &o->w, &w, err));
-    RS_TRY(rs_cuda_size("matmul", o->y.dim[0], &m, err));
+    RS_TRY(rs_cuda_size("matmul", M, &m, err));
     RS_TRY(rs_cuda_size("matmul", N, &n, err));
     RS_TRY(rs_cuda_size("matmul", K, &k, err));
-    RS_TRY(rs_cuda_size("matmul", o->w.dim[0] == 1 ? K : w.stride[0], &ldw, err));
-    RS_TRY(rs_cuda_size("matmul", o->x.dim[0] == 1 ? K : x.stride[0], &ldx, err));
-    RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(&o->y, 0, N), &ldy, err));
+    RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(N, w.stride[0], K), &ldw, err));
+    RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(M, x.stride[0], K), &ldx, err));
+    RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(M, o->y.stride[0], N), &ldy, err));
     if (biased) {
         bias_args a = {rs_cuda_data<float>(&o->bias), rs_cuda_data<float>(&o->y), o->y.stride[0], m, n};
         RS_TRY(rs_cuda_launch(d, "matmul", fill_bias, dim3(rs_cuda_blocks(n, 256, INT32_MAX), rs_cuda_rows(m)),

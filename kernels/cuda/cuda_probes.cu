@@ -72,7 +72,6 @@ __device__ __forceinline__ void add_features(double re, double im, bool top, dou
 /* One block: PAIRS pairs (x) of one head, the rows of one bucket, dealt out to blockDim.y lanes.
  * blockIdx: x = group of pairs, y = head, z = bucket. */
 template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pairs(pair_args a) {
-    RS_SHARED(double, part, PAIRS *LANES);
     int64_t f = (int64_t)blockIdx.x * PAIRS + threadIdx.x, h = blockIdx.y, b = blockIdx.z;
     int64_t here = f < a.F ? f : a.F - 1; /* threads behind the last pair go along with it and write nothing */
     int lo = component_lo(a, here), hi = component_hi(a, here);
@@ -100,14 +99,8 @@ template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pair
 #pragma unroll
     for (int feature = 0; feature < RS_PAIR_FEATURES; feature++) {
         if (!(a.features >> feature & 1U)) continue;
-        __syncthreads(); /* the feature before this one has been summed */
-        part[threadIdx.y * PAIRS + threadIdx.x] = sum[feature];
-        __syncthreads();
-        if (threadIdx.y == 0 && f < a.F) {
-            double total = 0;
-            for (int lane = 0; lane < LANES; lane++) total += part[lane * PAIRS + threadIdx.x];
-            *out += total;
-        }
+        double total = rs_cuda_column_sum<PAIRS, LANES>(sum[feature]);
+        if (threadIdx.y == 0 && f < a.F) *out += total;
         out += a.F;
     }
 }
@@ -321,9 +314,9 @@ rs_status rs_cuda_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.buckets = o->out.dim[0];
     a.count = o->out.dim[2];
     a.features = o->features;
-    a.lo_fault = {d->fault, rs_cuda_fault_code(RS_OP_PAIR_REDUCE, 1)};
-    a.hi_fault = {d->fault, rs_cuda_fault_code(RS_OP_PAIR_REDUCE, 2)};
-    a.bucket_fault = {d->fault, rs_cuda_fault_code(RS_OP_PAIR_REDUCE, 3)};
+    a.lo_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "component_lo");
+    a.hi_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "component_hi");
+    a.bucket_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "bucket");
     dim3 grid(rs_cuda_blocks(a.F, PAIRS), (unsigned)a.H, (unsigned)a.buckets);
     if (a.H > 65535 || a.buckets > 65535)
         return rs_fail(err, RS_E_INTERNAL, "op pair_reduce: %lld heads, %lld buckets: at most 65535 of each",
@@ -370,8 +363,8 @@ rs_status rs_cuda_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.blocks = a.map ? o->map.dim[1] : BLOCKS_WITHOUT_MAP;
     a.band0 = a.row0 * a.blocks / a.T;
     a.bands = (a.row0 + a.R - 1) * a.blocks / a.T - a.band0 + 1;
-    a.duplicate_fault = {d->fault, rs_cuda_fault_code(RS_OP_PATTERN_REDUCE, 2)};
-    a.induction_fault = {d->fault, rs_cuda_fault_code(RS_OP_PATTERN_REDUCE, 4)};
+    a.duplicate_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "duplicate_start");
+    a.induction_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "induction_start");
     int64_t rectangles = a.H * a.bands * a.blocks;
     if (a.H > 65535 || rectangles > INT32_MAX)
         return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: %lld heads, %lld blocks of the map: too many",
@@ -404,6 +397,6 @@ rs_status rs_cuda_profile_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.T = o->profile.dim[1];
     a.n = o->start.dim[0];
     a.most = o->window > 0 && o->window < a.T - 1 ? o->window : a.T - 1;
-    a.start_fault = {d->fault, rs_cuda_fault_code(RS_OP_PROFILE_REDUCE, 1)};
+    a.start_fault = rs_cuda_fault_of(d, RS_OP_PROFILE_REDUCE, "start");
     return rs_cuda_launch(d, "profile_reduce", reduce_profile, dim3((unsigned)o->profile.dim[0]), dim3(256), 0, err, a);
 }

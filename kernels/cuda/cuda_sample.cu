@@ -71,6 +71,7 @@ __device__ __forceinline__ void add_key(double kr, double ki, double c, double s
 /* Keys that row i adds to the sums (behind = false), or that leave the window with it: [*from, *to). */
 __device__ __forceinline__ void segment(const sample_args &a, int64_t i, bool behind, int64_t *from, int64_t *to) {
     int64_t here = row_at(a, i), before = i > 0 ? row_at(a, i - 1) : 0;
+    if (here <= before) atomicMin(a.rows_fault.word, a.rows_fault.code | (unsigned long long)i); /* they must ascend */
     *from = behind ? (i > 0 ? first_key(a, before) : 1) : before + 1;
     *to = behind ? first_key(a, here) : here + 1;
 }
@@ -78,7 +79,6 @@ __device__ __forceinline__ void segment(const sample_args &a, int64_t i, bool be
 /* One block: PAIRS pairs of one key head over the keys of one segment, dealt out to LANES lanes.
  * blockIdx: x = group of pairs, y = key head, z = segment (n ahead, then n behind). */
 __global__ void __launch_bounds__(PAIRS *LANES) sum_segments(sample_args a) {
-    RS_SHARED(double, part, PAIRS *LANES);
     int64_t f = (int64_t)blockIdx.x * PAIRS + threadIdx.x, kv = blockIdx.y, here = f < a.F ? f : a.F - 1;
     int64_t i = blockIdx.z % a.n, from = 0, to = 0;
     int lo = rs_cuda_index(a.lo, here, 0, 2 * a.F, a.lo_fault), hi = rs_cuda_index(a.hi, here, 0, 2 * a.F, a.hi_fault);
@@ -93,13 +93,8 @@ __global__ void __launch_bounds__(PAIRS *LANES) sum_segments(sample_args a) {
     double *out = a.segments + ((int64_t)blockIdx.z * a.K + kv) * SUMS * a.F + f;
 #pragma unroll
     for (int term = 0; term < SUMS; term++) {
-        __syncthreads(); /* the term before this one has been summed */
-        part[threadIdx.y * PAIRS + threadIdx.x] = sum[term];
-        __syncthreads();
-        if (threadIdx.y != 0 || f >= a.F) continue;
-        double total = 0;
-        for (int lane = 0; lane < LANES; lane++) total += part[lane * PAIRS + threadIdx.x];
-        out[term * a.F] = total;
+        double total = rs_cuda_column_sum<PAIRS, LANES>(sum[term]);
+        if (threadIdx.y == 0 && f < a.F) out[term * a.F] = total;
     }
 }
 
@@ -157,11 +152,6 @@ __global__ void __launch_bounds__(256) fill_turns(sample_args a) {
     if (D >= a.T) return;
     turn(a.theta[f], (double)D, &a.turns[f * a.T + D], &a.turns[a.F * a.T + f * a.T + D]);
 }
-
-/* Of one head: q, mu_q (with the gain) and mu_k, pair by pair. */
-struct head_pairs {
-    double *qr, *qi, *mr, *mi; /* [F] each, shared */
-};
 
 /* Logit and its four terms over the keys of one row, for up to HEADS query heads of a key head: a thread takes every
  * KEYS-th key. Turning q on by theta D is the same as turning k back. blockIdx: x = first head / HEADS within the
@@ -285,9 +275,9 @@ rs_status rs_cuda_logit_sample(rs_device *d, const rs_op *op, rs_error *err) {
     a.window = o->window;
     a.group = a.H / a.K;
     a.scale = o->scale;
-    a.lo_fault = {d->fault, rs_cuda_fault_code(RS_OP_LOGIT_SAMPLE, 2)};
-    a.hi_fault = {d->fault, rs_cuda_fault_code(RS_OP_LOGIT_SAMPLE, 3)};
-    a.rows_fault = {d->fault, rs_cuda_fault_code(RS_OP_LOGIT_SAMPLE, 8)};
+    a.lo_fault = rs_cuda_fault_of(d, RS_OP_LOGIT_SAMPLE, "component_lo");
+    a.hi_fault = rs_cuda_fault_of(d, RS_OP_LOGIT_SAMPLE, "component_hi");
+    a.rows_fault = rs_cuda_fault_of(d, RS_OP_LOGIT_SAMPLE, "rows");
     size_t shared = (size_t)((HEADS * 4 + 2) * a.F) * sizeof(double);
     unsigned pairs = rs_cuda_blocks(a.F, PAIRS), groups = rs_cuda_blocks(a.group, HEADS);
     if (a.K > 65535 || a.F > 65535 || 2 * a.n > 65535)

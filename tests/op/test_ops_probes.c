@@ -436,6 +436,57 @@ static void body_profile(rs_rig *r) {
     run_profile(r, 5, 64, 3, 1000);
 }
 
+/* ---- indices out of range ---- */
+
+/* The op is refused, at once or when its device is waited for, with a message that names argument and entry; the device
+ * goes on working. */
+static void refused(rs_rig *r, const rs_op *op, const char *words) {
+    rs_error err = {0};
+    rs_status st = rs_run_ops(r->backend, r->device, op, 1, &err);
+    if (st == RS_OK) st = r->backend->sync(r->device, &err);
+    if (st != RS_E_INTERNAL || !strstr(err.message, words))
+        fail_msg("%s: status %d, '%s', expected '%s'", r->name, (int)st, err.message, words);
+    assert_int_equal(r->backend->sync(r->device, &err), RS_OK);
+}
+
+static void body_refused(rs_rig *r) {
+    enum { T = 5, H = 2, F = 3 };
+    const int32_t good[] = {0, 1, 2}, high[] = {3, 4, 5}, buckets[] = {0, -1, 0, 7, 9}, descending[] = {2, 4, 3};
+    rs_rng rng;
+    rs_rng_init(&rng, 3);
+    float *x = rs_rig_normal(&rng, T * H * 2 * F, 1);
+    double *zeros = rs_rig_doubles(H * RS_SAMPLES * 2 * F);
+    rs_view vx = RS_RIG_PUT(r, RS_F32, 0, x, T, H, 2 * F), lo = RS_RIG_PUT(r, RS_I32, 0, good, F),
+            hi = RS_RIG_PUT(r, RS_I32, 0, high, F), f = RS_RIG_PUT(r, RS_F64, 0, zeros, F),
+            means = RS_RIG_PUT(r, RS_F64, 0, zeros, H, 2, F);
+    rs_op pairs = {.kind = RS_OP_PAIR_REDUCE,
+                   .u.pair_reduce = {.x = vx,
+                                     .component_lo = lo,
+                                     .component_hi = hi,
+                                     .bucket = RS_RIG_PUT(r, RS_I32, 0, buckets, T),
+                                     .out = RS_RIG_PUT(r, RS_F64, 0, zeros, 1, H, 1, F),
+                                     .features = 1U << RS_PAIR_ABS}};
+    refused(r, &pairs, "op pair_reduce: argument 'bucket': entry 3 ");
+    rs_op sample = {.kind = RS_OP_LOGIT_SAMPLE,
+                    .u.logit_sample = {.q = vx,
+                                       .k = vx,
+                                       .component_lo = lo,
+                                       .component_hi = hi,
+                                       .theta = f,
+                                       .factor = f,
+                                       .q_mean = means,
+                                       .k_mean = means,
+                                       .rows = RS_RIG_PUT(r, RS_I32, 0, descending, 3),
+                                       .out = RS_RIG_PUT(r, RS_F64, 0, zeros, H, RS_SAMPLES, F),
+                                       .head_out = RS_RIG_PUT(r, RS_F64, 0, zeros, H, RS_HEAD_TERMS),
+                                       .scale = 1}};
+    refused(r, &sample, "op logit_sample: argument 'rows': entry 2 ");
+    sample.u.logit_sample.component_hi = RS_RIG_PUT(r, RS_I32, 0, ((const int32_t[]){3, 6, -1}), F);
+    refused(r, &sample, "op logit_sample: argument 'component_hi': entry 1 ");
+    free(x), free(zeros);
+}
+
+static void test_refused(void **state) { (void)state, rs_rig_each(body_refused); }
 static void test_pair(void **state) { (void)state, rs_rig_each(body_pair); }
 static void test_sample(void **state) { (void)state, rs_rig_each(body_sample); }
 static void test_pattern(void **state) { (void)state, rs_rig_each(body_pattern); }
@@ -446,7 +497,7 @@ int main(void) {
     rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pair),         cmocka_unit_test(test_sample),  cmocka_unit_test(test_pattern),
-        cmocka_unit_test(test_pattern_more), cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_pattern_more), cmocka_unit_test(test_profile), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
