@@ -113,6 +113,28 @@ static void bench_matmul(bench *b, const char *name, int64_t m, int64_t n, int64
     b->backend->release(b->device, y);
 }
 
+/* A large product as a card likes it: what its library reaches, to hold an audit's rate against. */
+static void bench_bf16(bench *b, const char *name, int64_t m, int64_t n, int64_t k) {
+    rs_mem *wide = floats(b, m * k), *x = memory(b, (size_t)(m * k) * 2, NULL),
+           *w = memory(b, (size_t)(n * k) * 2, NULL), *y = memory(b, (size_t)(m * n) * 4, NULL);
+    rs_error err;
+    /* Both from the same numbers: n <= m. */
+    rs_op round[2] = {
+        {.kind = RS_OP_WIDEN,
+         .u.widen = {.src = rs_view_1d(wide, 0, RS_F32, m * k), .dst = rs_view_1d(x, 0, RS_BF16, m * k)}},
+        {.kind = RS_OP_WIDEN,
+         .u.widen = {.src = rs_view_1d(wide, 0, RS_F32, n * k), .dst = rs_view_1d(w, 0, RS_BF16, n * k)}}};
+    if (rs_run_ops(b->backend, b->device, round, 2, &err) != RS_OK) stop(&err);
+    rs_op op = {.kind = RS_OP_MATMUL,
+                .u.matmul = {.x = rs_view_2d(x, 0, RS_BF16, m, k),
+                             .w = rs_view_2d(w, 0, RS_BF16, n, k),
+                             .y = rs_view_2d(y, 0, RS_F32, m, n),
+                             .compute = RS_COMPUTE_BF16}};
+    report(b, name, &op, 2.0 * (double)m * (double)n * (double)k, 0);
+    rs_mem *all[] = {wide, x, w, y};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) b->backend->release(b->device, all[i]);
+}
+
 static void bench_rows(bench *b) {
     rs_mem *x = floats(b, T * HIDDEN), *y = floats(b, T * HIDDEN), *z = floats(b, T * HIDDEN), *w = floats(b, HIDDEN);
     rs_view vx = rs_view_2d(x, 0, RS_F32, T, HIDDEN), vy = rs_view_2d(y, 0, RS_F32, T, HIDDEN),
@@ -320,6 +342,8 @@ int main(int argc, char **argv) {
     bench_matmul(&b, "matmul up [2048,1536,576]", T, HIDDEN, D);
     bench_matmul(&b, "matmul down [2048,576,1536]", T, D, HIDDEN);
     bench_matmul(&b, "matmul vocab [1024,4096,576]", 1024, CHUNK, D);
+    if (info.card) bench_bf16(&b, "matmul bf16 [8192,8192,4096]", 8192, 8192, 4096);
+    else bench_bf16(&b, "matmul bf16 [512,512,576]", 512, 512, D);
     bench_rows(&b);
     bench_widen(&b);
     bench_loss(&b);

@@ -18,7 +18,7 @@
 #include <string.h>
 
 typedef struct options {
-    const roof_shape *shape;
+    const model_shape *shape;
     char folder[ROOF_FOLDER];
     int64_t context, sequences;
     rs_compute compute;
@@ -328,7 +328,7 @@ static rs_status compare_with_cpu(rs_error *err) {
     roof_card cpu;
     roof_times *t = NULL;
     char folder[ROOF_FOLDER] = "";
-    roof_run r = {.shape = roof_shape_find("135m"),
+    roof_run r = {.shape = model_shape_find("135m"),
                   .folder = folder,
                   .context = 512,
                   .sequences = 4,
@@ -348,7 +348,7 @@ static rs_status compare_with_cpu(rs_error *err) {
         cpu.memory * 1e-9, cpu.cache * 1e-9);
     print_against(&r, t);
 out:
-    roof_folder_remove(folder);
+    model_shape_remove(folder);
     roof_run_deinit(&r);
     rs_free(t);
     return st;
@@ -411,7 +411,7 @@ static bool parse(int argc, char **argv, options *o) {
         const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         bool takes = true, good = true;
         if (strcmp(word, "--model") == 0) {
-            o->shape = roof_shape_find(value);
+            o->shape = model_shape_find(value);
         } else if (strcmp(word, "--context") == 0) {
             good = (o->context = atoll(value)) >= 2;
         } else if (strcmp(word, "--sequences") == 0) {
@@ -441,7 +441,7 @@ static void on_interrupt(int number) {
 
 int main(int argc, char **argv) {
     rs_error err = {0};
-    options o = {.shape = roof_shape_find("8b"), .context = 8192, .sequences = 8, .compute = RS_COMPUTE_BF16};
+    options o = {.shape = model_shape_find("8b"), .context = 8192, .sequences = 8, .compute = RS_COMPUTE_BF16};
     if (!parse(argc, argv, &o)) {
         fprintf(stderr, "usage: bench_roofline [--model 8b|1b|70b|135m] [--context T] [--sequences N] "
                         "[--compute f32|tf32|bf16] [--card WORD] [--what-if] [--no-cpu]\n");
@@ -454,7 +454,7 @@ int main(int argc, char **argv) {
     if (st == RS_OK) {
         st = print_estimates(&o, &err);
     }
-    roof_folder_remove(o.folder);
+    model_shape_remove(o.folder);
     if (st == RS_OK && !o.no_cpu) {
         st = compare_with_cpu(&err);
     }

@@ -9,6 +9,7 @@
 
 #include "analyzer/forward/run.h"
 #include "kernels/backend.h"
+#include "tests/support/shape_writer.h"
 
 /* --- what a run asked of its device (roofline_count.c, roofline_kernels.c) --- */
 
@@ -110,22 +111,15 @@ void roof_expand(const roof_expander *x, const rs_op *op);
 
 /* --- the run (roofline_model.c) --- */
 
-typedef struct roof_shape {
-    const char *key, *name;
-    int64_t width, layers, heads, kv_heads, head_dim, hidden, vocab;
-    bool tied;
-} roof_shape;
-const roof_shape *roof_shape_find(const char *key); /* NULL: unknown */
-
 enum { ROOF_FOLDER = 256 };
-/* A temporary folder with a checkpoint of the shape; to be removed even where making it failed ("" is fine). */
-rs_status roof_folder_make(const roof_shape *s, char folder[ROOF_FOLDER], rs_error *err);
-void roof_folder_remove(const char *folder);
+/* A temporary folder with a checkpoint of the shape; to be removed by model_shape_remove even where making it failed.
+ */
+rs_status roof_folder_make(const model_shape *s, char folder[ROOF_FOLDER], rs_error *err);
 
 enum { ROOF_LAYERS = 2 }; /* that are run; all layers of these shapes are alike */
 
 typedef struct roof_run {
-    const roof_shape *shape;
+    const model_shape *shape;
     const char *folder; /* of roof_folder_make */
     int64_t context, sequences;
     rs_compute compute;
