@@ -84,6 +84,7 @@ static void write_facts(rs_text *out, const rs_report_view *v) {
     row(out, "BOS", v->bos);
     code_row(out, "token ids, SHA-256", v->ids_sha256);
     row(out, "device", v->device);
+    row(out, "products in", v->compute);
     if (v->threads > 0) row(out, "threads", rs_show_count(s, v->threads));
     if (!isnan(v->seconds)) {
         begin_row(out, "time");

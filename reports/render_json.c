@@ -191,6 +191,7 @@ static void write_facts(rs_text *out, const rs_report_view *v) {
     member_text(out, "bos", v->bos);
     member_text(out, "ids_sha256", v->ids_sha256);
     member_text(out, "device", v->device);
+    member_text(out, "compute", v->compute);
     member_text(out, "probes", v->probes);
     member_text(out, "seed", v->seed);
     member_text(out, "perplexity_definition", v->perplexity_definition);

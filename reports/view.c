@@ -32,6 +32,7 @@ static const string_fact string_facts[] = {
     {"bos", AT(bos)},
     {"perplexity_definition", AT(perplexity_definition)},
     {"device", AT(device)},
+    {"compute", AT(compute)},
     {"probes", AT(probes)},
     {"warnings", AT(warnings)},
     {"schema_version", AT(schema_version)},

@@ -79,7 +79,8 @@ typedef struct rs_report_view {
     /* facts of the run, "" or -1 or NaN when the file has none */
     const char *tool, *tool_version, *command_line, *created, *model_name, *model_path, *model_container, *family,
         *rope_words;
-    const char *ids_sha256, *tokenizer, *bos, *perplexity_definition, *device, *probes, *schema_version, *seed;
+    const char *ids_sha256, *tokenizer, *bos, *perplexity_definition, *device, *compute, *probes, *schema_version,
+        *seed;
     const char *warnings; /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
     double mean_nll, perplexity, seconds, tokens_per_second;

@@ -166,6 +166,15 @@ static void licence_travels_with_the_library(void **state) {
     rs_text_deinit(&t);
 }
 
+/* Rounded products change the last digits: the page says where and how the numbers were made. */
+static void device_and_arithmetic_are_named(void **state) {
+    (void)state;
+    rs_text t = render("tiny", RS_REPORT_HTML);
+    assert_non_null(strstr(t.data, "device</th><td>CPU, 2 threads, x86-64-v4<"));
+    assert_non_null(strstr(t.data, "products in</th><td>bf16<"));
+    rs_text_deinit(&t);
+}
+
 static void hostile_names_stay_text(void **state) {
     (void)state;
     rs_text t = render("hostile", RS_REPORT_HTML);
@@ -750,6 +759,7 @@ int main(void) {
         cmocka_unit_test(same_run_gives_same_bytes),
         cmocka_unit_test(pages_ask_for_nothing),
         cmocka_unit_test(licence_travels_with_the_library),
+        cmocka_unit_test(device_and_arithmetic_are_named),
         cmocka_unit_test(hostile_names_stay_text),
         cmocka_unit_test(embedded_arrays_are_the_stored_ones),
         cmocka_unit_test(embedded_patterns_are_the_stored_ones),

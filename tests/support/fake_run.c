@@ -213,6 +213,7 @@ static rs_status set_strings(rs_store *s, const rs_fake_shape *f, rs_error *err)
          "exp(mean_nll); mean_nll = mean of -ln p(token | tokens before it) over all tokens but the first of "
          "each sequence; sequences are non-overlapping windows, scored independently"},
         {"device", "CPU, 2 threads, x86-64-v4"},
+        {"compute", "bf16"},
         {"probes", "frequency_norm moments attention_pattern"},
     };
     rs_status st = RS_OK;
