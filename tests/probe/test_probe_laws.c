@@ -82,6 +82,11 @@ static void run_probe(const fake_forward *f, const rs_probe_kind *kind, const ui
     rs_probes_destroy(p);
 }
 
+/* A build may be without the library that a probe's ops need. */
+static bool runs(const fake_forward *f, const rs_probe_kind *kind) {
+    return !kind->available || kind->available(f->backend, NULL) == RS_OK;
+}
+
 /* Largest difference of an array against its largest entry; NaN must meet NaN. */
 static double distance(const rs_array *a, const rs_array *b) {
     double most = 0.0, worst = 0.0;
@@ -369,11 +374,14 @@ static void axes_have_one_length(void **unused) {
     size_t n = 0;
     const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
     fake_forward f;
-    run runs[MOST];
+    run of[MOST];
     fake_open(&f, POSITIONS);
     assert_true(n <= MOST);
+    memset(of, 0, sizeof of);
     for (size_t i = 0; i < n; i++) {
-        run_probe(&f, kinds[i], (uint64_t[]){63}, NULL, 1, &runs[i]);
+        if (runs(&f, kinds[i])) {
+            run_probe(&f, kinds[i], (uint64_t[]){63}, NULL, 1, &of[i]);
+        }
     }
     rs_arrays values = {0};
     rs_error err = {0};
@@ -387,7 +395,7 @@ static void axes_have_one_length(void **unused) {
             note_axis(&all, &values.items[i], 0);
         }
         for (size_t i = 0; i < 2 * n; i++) {
-            const rs_arrays *list = i < n ? &runs[i].state[l] : &runs[i - n].results[l];
+            const rs_arrays *list = i < n ? &of[i].state[l] : &of[i - n].results[l];
             for (size_t j = 0; j < list->count; j++) {
                 for (int axis = 0; axis < list->items[j].n_dims; axis++) {
                     note_axis(&all, &list->items[j], axis);
@@ -396,7 +404,7 @@ static void axes_have_one_length(void **unused) {
         }
     }
     for (size_t i = 0; i < n; i++) {
-        drop(&runs[i]);
+        drop(&of[i]);
     }
     rs_arrays_deinit(&values);
     fake_close(&f);
@@ -491,7 +499,9 @@ static void for_every_probe(void (*check)(const fake_forward *f, const rs_probe_
     fake_open(&f, POSITIONS);
     for (size_t i = 0; i < n; i++) {
         assert_ptr_equal(rs_probe_find(kinds[i]->name), kinds[i]);
-        check(&f, kinds[i]);
+        if (runs(&f, kinds[i])) {
+            check(&f, kinds[i]);
+        }
     }
     fake_close(&f);
 }
