@@ -41,8 +41,8 @@ static rs_status declare_sides(const rs_layer *l, const char *suffix, const char
         char name[RS_NAME_BYTES];
         snprintf(name, sizeof name, "state/angular_spectrum/%s%s", k ? "k" : "q", suffix);
         RS_TRY(rs_arrays_add(state, &a, err, name, RS_F64, "1", text, 4, RS_ANGULAR_FOLD_AXIS,
-                             (int64_t)RS_ANGULAR_FOLDS, k ? "kv_head" : "head",
-                             (int64_t)(k ? l->kv_heads : l->heads), axis[0], size[0], axis[1], size[1]));
+                             (int64_t)RS_ANGULAR_FOLDS, k ? "kv_head" : "head", (int64_t)(k ? l->kv_heads : l->heads),
+                             axis[0], size[0], axis[1], size[1]));
         rs_tally_zero(a);
     }
 out:
@@ -208,8 +208,9 @@ out:
 const rs_probe_kind rs_angular_spectrum = {
     .name = "angular_spectrum",
     .title = "angles of the pairs, spectra of their length along the sequence, mean logit of every pair by distance",
-    .source = "angles: metrics M11; frequency entropy of the norm signal: ICLR 2026 (OpenReview 1JZuEDq62N), SpectrumFE "
-              "and SequenceFE; distance curve by cross-correlation: sum over t of Re(q_t conj(k_{t-D}) e^{i theta D})",
+    .source =
+        "angles: metrics M11; frequency entropy of the norm signal: ICLR 2026 (OpenReview 1JZuEDq62N), SpectrumFE "
+        "and SequenceFE; distance curve by cross-correlation: sum over t of Re(q_t conj(k_{t-D}) e^{i theta D})",
     .folds = RS_ANGULAR_FOLDS,
     .deep = "arrays of every pair by distance and by frequency: large files, and Fourier transforms of every pair",
     .available = available,

@@ -154,10 +154,11 @@ out:
 static rs_status finish_spectrum(const side *s, rs_arrays *out, rs_error *err) {
     rs_status st = RS_OK;
     double *share = NULL, *spectrum = NULL, *sequence = NULL;
-    RS_TRY(add(s, "norm_spectrum", "1",
-               "share of the power of |z| along the sequence by frequency: Hann frames half a frame apart, the constant "
-               "part included",
-               "spectrum_bin", s->bins, s->sequences, out, &share, err));
+    RS_TRY(
+        add(s, "norm_spectrum", "1",
+            "share of the power of |z| along the sequence by frequency: Hann frames half a frame apart, the constant "
+            "part included",
+            "spectrum_bin", s->bins, s->sequences, out, &share, err));
     RS_TRY(add(s, "spectrum_entropy", "1",
                "SpectrumFE: entropy of the averaged power spectrum of |z| over frames, divided by that of equal shares",
                NULL, 0, s->sequences, out, &spectrum, err));
@@ -309,7 +310,8 @@ static void curve_of_means(const curve *c, const side *q, const side *k, int64_t
     double qr = circle(q, h, RS_A_RE, f), qi = circle(q, h, RS_A_IM, f);
     double kr = circle(k, kv, RS_A_RE, f), ki = circle(k, kv, RS_A_IM, f);
     for (int64_t i = 0; i < c->n; i++) {
-        out[i] = by * ((qr * kr + qi * ki) * c->turn[f * c->n + i] - (qi * kr - qr * ki) * c->turn[(c->F + f) * c->n + i]);
+        out[i] =
+            by * ((qr * kr + qi * ki) * c->turn[f * c->n + i] - (qi * kr - qr * ki) * c->turn[(c->F + f) * c->n + i]);
     }
 }
 
@@ -339,11 +341,12 @@ out:
 
 static rs_status add_results(const curve *c, rs_arrays *out, curve_results *r, rs_error *err) {
     rs_status st = RS_OK;
-    RS_TRY(add_curve(c, "pair_logit",
-                     "mean over all (query, key) at a distance, without the sink, of the pair's part of the scaled logit",
-                     true, true, out, &r->pair, err));
-    RS_TRY(add_curve(c, "mean_logit", "sum of pair_logit over the pairs: the mean scaled logit by distance", false, true,
-                     out, &r->head, err));
+    RS_TRY(
+        add_curve(c, "pair_logit",
+                  "mean over all (query, key) at a distance, without the sink, of the pair's part of the scaled logit",
+                  true, true, out, &r->pair, err));
+    RS_TRY(add_curve(c, "mean_logit", "sum of pair_logit over the pairs: the mean scaled logit by distance", false,
+                     true, out, &r->head, err));
     RS_TRY(add_curve(c, "pair_position_share",
                      "share of the variance of the pair's distance curve that the mean query and the mean key explain; "
                      "below 0 where they predict worse than a constant",

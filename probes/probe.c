@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm, &rs_moments, &rs_attention_pattern, &rs_angular_spectrum};
+static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm, &rs_moments, &rs_attention_pattern,
+                                             &rs_angular_spectrum};
 enum { N_KINDS = sizeof KINDS / sizeof KINDS[0] };
 
 const rs_probe_kind *const *rs_probe_kinds(size_t *count) {

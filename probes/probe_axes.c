@@ -8,7 +8,8 @@ typedef struct valued_axis {
 } valued_axis;
 
 static const valued_axis AXES[] = {
-    {"distance", "tokens", "query position minus key position; a point stands for itself up to the next", rs_distance_axis},
+    {"distance", "tokens", "query position minus key position; a point stands for itself up to the next",
+     rs_distance_axis},
     {"bucket", "tokens", "first position of the bucket; it ends before the next one's", rs_bucket_axis},
     {"profile_distance", "tokens", "as distance, finer: the bins of raw attention profiles", rs_profile_axis},
     {"spectrum_bin", "1/token", "turns per token: bin k of a frame of W positions stands for k / W", rs_spectrum_axis},

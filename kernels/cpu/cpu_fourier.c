@@ -1,7 +1,7 @@
 /* kernels/cpu/cpu_fourier.c: SPECTRUM and CORRELATE by FFTW in float64. Plans are made once per kind and length, by
- * estimate: measuring would choose by the clock, and other algorithms round otherwise. FFTW's planner is not for several
- * threads, executing a plan with new arrays is. A unit of work is a pair of a (key) head, so that no sum depends on the
- * number of threads. Left out of a build without FFTW (cpu_fourier_absent.c). */
+ * estimate: measuring would choose by the clock, and other algorithms round otherwise. FFTW's planner is not for
+ * several threads, executing a plan with new arrays is. A unit of work is a pair of a (key) head, so that no sum
+ * depends on the number of threads. Left out of a build without FFTW (cpu_fourier_absent.c). */
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/fourier.h"
 
@@ -42,9 +42,7 @@ static fftw_plan make_plan(plan_kind kind, int64_t n, double *room) {
     {
         if (kind == PLAN_REAL)
             plan = fftw_plan_dft_r2c_1d((int)n, room, (fftw_complex *)(void *)(room + (n + 7) / 8 * 8), FFTW_ESTIMATE);
-        else
-            plan =
-                fftw_plan_dft_1d((int)n, z, z, kind == PLAN_FORWARD ? FFTW_FORWARD : FFTW_BACKWARD, FFTW_ESTIMATE);
+        else plan = fftw_plan_dft_1d((int)n, z, z, kind == PLAN_FORWARD ? FFTW_FORWARD : FFTW_BACKWARD, FFTW_ESTIMATE);
     }
     return plan;
 }

@@ -63,8 +63,8 @@ enum rs_cuda_scratch {
     RS_CUDA_POINTERS, /* addresses of the matrices of a batch of products */
     RS_CUDA_ROUNDED,  /* activations in bfloat16 on their way into a product */
     RS_CUDA_ROUNDED_MORE,
-    RS_CUDA_PARTS, /* partial sums of probes */
-    RS_CUDA_TURNS, /* cos and sin of LOGIT_SAMPLE */
+    RS_CUDA_PARTS,   /* partial sums of probes */
+    RS_CUDA_TURNS,   /* cos and sin of LOGIT_SAMPLE */
     RS_CUDA_SIGNALS, /* signals and spectra of a head */
     RS_CUDA_SCRATCHES
 };

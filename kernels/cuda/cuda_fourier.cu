@@ -307,8 +307,8 @@ rs_status rs_cuda_correlate(rs_device *d, const rs_op *op, rs_error *err) {
                               static_cast<const double2 *>(k), all));
         RS_TRY(fft_status(cufftExecZ2Z(plan, q, q, CUFFT_INVERSE), "a correlation", err));
         b.out = rs_cuda_data<double>(&o->out) + h * F * b.bins;
-        RS_TRY(rs_cuda_launch(d, "correlate", add_bins,
-                              dim3(rs_cuda_blocks(b.bins, 128, INT32_MAX), rs_cuda_rows(F)), dim3(128), 0, err, b));
+        RS_TRY(rs_cuda_launch(d, "correlate", add_bins, dim3(rs_cuda_blocks(b.bins, 128, INT32_MAX), rs_cuda_rows(F)),
+                              dim3(128), 0, err, b));
     }
 out:
     return st;

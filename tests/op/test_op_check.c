@@ -434,10 +434,12 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views),     cmocka_unit_test(test_overlap),         cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_types),     cmocka_unit_test(test_strides),         cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_attention_rules), cmocka_unit_test(test_probe_rules), cmocka_unit_test(test_fourier_rules),
-        cmocka_unit_test(test_devices),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_views),       cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_shapes),      cmocka_unit_test(test_types),
+        cmocka_unit_test(test_strides),     cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_arguments),   cmocka_unit_test(test_attention_rules),
+        cmocka_unit_test(test_probe_rules), cmocka_unit_test(test_fourier_rules),
+        cmocka_unit_test(test_devices),     cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,8 +51,8 @@ typedef struct edge {
     float re, im;
     int bin; /* -1: none */
 } edge;
-static const edge EDGES[] = {{1, 0, 0},    {2, 2, 8},    {0, 3, 16},    {-1, 1, 24},    {-5, 0, 32},
-                             {-2, -2, 40}, {0, -1, 48},  {1, -1, 56},   {0, 0, -1},     {-0.0F, -0.0F, -1},
+static const edge EDGES[] = {{1, 0, 0},      {2, 2, 8},    {0, 3, 16},       {-1, 1, 24},     {-5, 0, 32},
+                             {-2, -2, 40},   {0, -1, 48},  {1, -1, 56},      {0, 0, -1},      {-0.0F, -0.0F, -1},
                              {1e-30F, 0, 0}, {NAN, 1, -1}, {1, -1e-20F, 63}, {-1, 1e-20F, 31}};
 enum { N_EDGES = sizeof EDGES / sizeof EDGES[0] };
 
@@ -168,14 +168,15 @@ static void run_spectrum(rs_rig *r, const spectrum_case *c) {
 }
 
 static void body_spectrum(rs_rig *r) {
-    run_spectrum(r, &(spectrum_case){5, 1, 1, 1, 2, false});   /* the shortest signal */
-    run_spectrum(r, &(spectrum_case){129, 2, 5, 1, 64, true}); /* even length */
+    run_spectrum(r, &(spectrum_case){5, 1, 1, 1, 2, false});    /* the shortest signal */
+    run_spectrum(r, &(spectrum_case){129, 2, 5, 1, 64, true});  /* even length */
     run_spectrum(r, &(spectrum_case){180, 3, 4, 1, 64, false}); /* 179 is prime; frames leave rows over */
     run_spectrum(r, &(spectrum_case){64, 1, 3, 0, 64, false});
 }
 
 /* SequenceFE of signals whose answer is known without a Fourier transform (metrics, golden test g): white noise about
- * 1, since powers of white noise are exponential variables: 1 - (1 - 0.5772)/ln(n/2) for one sequence; a tone below 0.3. */
+ * 1, since powers of white noise are exponential variables: 1 - (1 - 0.5772)/ln(n/2) for one sequence; a tone below
+ * 0.3. */
 static void body_golden(rs_rig *r) {
     enum { T = 2049, F = 3, BINS = 513 };
     rs_rng rng;

@@ -46,9 +46,9 @@ static rs_status keep(void *ctx, const rs_probe_kind *kind, int layer, const rs_
     for (size_t i = 0; i < results->count; i++) {
         const rs_array *a = &results->items[i];
         rs_array *b = NULL;
-        rs_status st = rs_arrays_add(&all[layer], &b, err, a->name, a->stored_as, a->unit, a->long_name, a->n_dims,
-                                     a->dim_names[0], a->dims[0], a->dim_names[1], a->dims[1], a->dim_names[2],
-                                     a->dims[2]);
+        rs_status st =
+            rs_arrays_add(&all[layer], &b, err, a->name, a->stored_as, a->unit, a->long_name, a->n_dims,
+                          a->dim_names[0], a->dims[0], a->dim_names[1], a->dims[1], a->dim_names[2], a->dims[2]);
         assert_int_equal(st, RS_OK);
         memcpy(b->data, a->data, (size_t)rs_array_size(a) * sizeof *a->data);
         b->count = a->count;
@@ -449,8 +449,8 @@ static double result(const rs_arrays *results, const char *name, int64_t pair) {
     return a->data[pair];
 }
 
-/* Pairs: uniform angles, length white noise about 10 | constant | uniform angles, length a tone | constant angle, length
- * white noise. */
+/* Pairs: uniform angles, length white noise about 10 | constant | uniform angles, length a tone | constant angle,
+ * length white noise. */
 static void known_signals(void **unused) {
     (void)unused;
     enum { T = 2049 };

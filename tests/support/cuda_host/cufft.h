@@ -1,7 +1,7 @@
 /* tests/support/cuda_host/cufft.h: stands for the toolkit's header of this name: the transforms of cuFFT that
- * kernels/cuda may use, computed by FFTW on the emulated device (emulated_fft.cpp). One-dimensional, float64, one signal
- * behind the other, not normalised. Signals must lie inside one live allocation. Values of enumerations are cuFFT's. In
- * a build without FFTW nothing is supported. */
+ * kernels/cuda may use, computed by FFTW on the emulated device (emulated_fft.cpp). One-dimensional, float64, one
+ * signal behind the other, not normalised. Signals must lie inside one live allocation. Values of enumerations are
+ * cuFFT's. In a build without FFTW nothing is supported. */
 #ifndef RS_TESTS_CUFFT_H
 #define RS_TESTS_CUFFT_H
 
