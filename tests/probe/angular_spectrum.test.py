@@ -1,6 +1,7 @@
 """angular_spectrum from the command line on models that ship: against numpy, from the queries, keys and scores that `dump` writes; when it
 runs (--deep, --probe) and when not; the same bytes whatever the number of threads. Without FFTW in the build: what is said then."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np  # noqa: E402
 SOURCE, PROGRAM = os.environ["RS_SOURCE_DIR"], os.environ["RS_PROGRAM"]
 SAMPLES = os.path.join(SOURCE, "data", "samples")
 T, SEQUENCES = 200, 2
+MODELS = ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope")
 # Arrays are stored as float32 (6e-8); dump's queries and keys are the float32 numbers that the probe saw.
 STORED = 2e-7
 # Scores are float32 sums over the head's components, which the probe adds up in float64.
@@ -116,7 +118,24 @@ def check_choice(folder):
     lines = run("version").stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if " angular_spectrum " in line)
     assert "only with --probe or --deep" in lines[at + 1]
-    assert sum("only with" in line for line in lines) < sum(p in run("version").stdout for p in ("frequency_norm ", "moments ", "attention_pattern ")) + 1
+    for default in ("frequency_norm", "moments", "attention_pattern"):
+        at = next(i for i, line in enumerate(lines) if f" {default} " in line)
+        assert "only with" not in lines[at + 1]
+
+
+def check_documented(folder):
+    """docs/store.md has every array with its axes and unit, and no other."""
+    rows, found = {}, {}
+    for line in open(os.path.join(SOURCE, "docs", "store.md"), encoding="utf-8"):
+        cells = [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 4 and cells[0].startswith("`/angular_spectrum/"):
+            for name in re.findall(r"`([^`]+)`", cells[0]):
+                name = name.rsplit("/", 1)[-1]
+                rows[name] = (cells[1].replace("(kv_)head", "kv_head" if name.startswith("k_") else "head"), cells[2])
+    with h5py.File(os.path.join(folder, "b.h5")) as f:
+        for name, d in f["angular_spectrum"].items():
+            found[name] = (", ".join(axis[0].name.strip("/") for axis in d.dims), d.attrs["units"])
+    assert rows == found, {name: (rows.get(name), found.get(name)) for name in rows.keys() | found.keys() if rows.get(name) != found.get(name)}
 
 
 def check_threads(folder):
@@ -149,7 +168,8 @@ with tempfile.TemporaryDirectory() as work:
         check_without_fftw(os.path.join(work, "without"))
         print("this build is without FFTW, and says so")
         sys.exit(0)
-    for name in ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope"):
+    for name in MODELS:
         print(f"{name}: numpy agrees; median position share {check_model(name, work):.3f}", flush=True)
     check_choice(work)
+    check_documented(work)
     check_threads(work)
