@@ -58,14 +58,12 @@ static rs_status name_probe(audit *a, const char *name, rs_error *err) {
 static rs_status choose_probes(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = 0;
-    const rs_probe_kind *const *all = rs_probe_kinds(&n);
+    const rs_probe_kind *const *set = a->o->deep ? rs_probe_kinds(&n) : rs_probe_defaults(&n);
     if (a->o->deep && a->o->probes.count > 0) {
         return rs_fail(err, RS_E_USAGE, "--deep runs every probe; leave it out or --probe");
     }
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
-        if (a->o->deep || !all[i]->deep) {
-            a->kind[a->n_kinds++] = all[i];
-        }
+        a->kind[a->n_kinds++] = set[i];
     }
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
         RS_TRY(name_probe(a, a->o->probes.item[i], err));

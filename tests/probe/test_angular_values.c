@@ -58,15 +58,22 @@ static rs_status keep(void *ctx, const rs_probe_kind *kind, int layer, const rs_
 
 static uint64_t content_of(int sequence) { return 900 + (uint64_t)sequence; }
 
-static rs_probes *probes_of(const fake_forward *f, int64_t sequences, rs_arrays *results) {
+/* The probe, and what it needs as long as it lives. */
+typedef struct running {
+    rs_probe_facts facts;
+    rs_probe_finisher finisher;
+    rs_probes *probes;
+} running;
+
+static void begin(const fake_forward *f, int64_t sequences, rs_arrays *results, running *r) {
     static const rs_probe_kind *const kinds[] = {&rs_angular_spectrum};
     rs_error err = {0};
-    rs_probes *p = NULL;
-    rs_probe_facts facts = {.graph = &f->graph, .positions = f->positions, .sequences = sequences};
-    if (rs_probes_create(kinds, 1, &facts, f->backend, f->device, keep, results, &p, &err) != RS_OK) {
+    r->facts = (rs_probe_facts){.graph = &f->graph, .positions = f->positions, .sequences = sequences};
+    r->finisher = (rs_probe_finisher){&r->facts, keep, results};
+    if (rs_probes_create(kinds, 1, &r->facts, f->backend, f->device, rs_probe_finish, &r->finisher, &r->probes, &err) !=
+        RS_OK) {
         fail_msg("%s", err.message);
     }
-    return p;
 }
 
 static void run_all(const fake_forward *f, rs_arrays results[FAKE_LAYERS]) {
@@ -75,12 +82,13 @@ static void run_all(const fake_forward *f, rs_arrays results[FAKE_LAYERS]) {
     for (int i = 0; i < SEQUENCES; i++) {
         content[i] = content_of(i);
     }
-    rs_probes *p = probes_of(f, SEQUENCES, results);
-    rs_hook hook = rs_probes_hook(p);
+    running r;
+    begin(f, SEQUENCES, results, &r);
+    rs_hook hook = rs_probes_hook(r.probes);
     if (fake_drive(f, &hook, content, NULL, SEQUENCES, 9, &err) != RS_OK) {
         fail_msg("%s", err.message);
     }
-    rs_probes_destroy(p);
+    rs_probes_destroy(r.probes);
 }
 
 /* --- activations and comparing --- */
@@ -415,8 +423,9 @@ static void drive(const fake_forward *f, const float *x, rs_arrays *results) {
     rs_mem *m = NULL;
     int64_t T = f->positions, Dh = l->head_dim, F = l->rope.n_pairs;
     size_t n = (size_t)(T * Dh) * sizeof *x, pairs = (size_t)F * sizeof(int32_t);
-    rs_probes *p = probes_of(f, 1, results);
-    rs_hook hook = rs_probes_hook(p);
+    running r;
+    begin(f, 1, results, &r);
+    rs_hook hook = rs_probes_hook(r.probes);
     assert_int_equal(f->backend->alloc(f->device, n + 2 * pairs, &m, &err), RS_OK);
     assert_int_equal(f->backend->write(f->device, m, 0, x, n, &err), RS_OK);
     assert_int_equal(f->backend->write(f->device, m, n, l->rope.lo, pairs, &err), RS_OK);
@@ -438,7 +447,7 @@ static void drive(const fake_forward *f, const float *x, rs_arrays *results) {
         fail_msg("%s", err.message);
     }
     f->backend->release(f->device, m);
-    rs_probes_destroy(p);
+    rs_probes_destroy(r.probes);
 }
 
 static double result(const rs_arrays *results, const char *name, int64_t pair) {

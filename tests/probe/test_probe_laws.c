@@ -69,9 +69,10 @@ static void run_probe(const fake_forward *f, const rs_probe_kind *kind, const ui
                       int64_t n, run *out) {
     rs_error err = {0};
     rs_probe_facts facts = facts_of(f, n);
+    rs_probe_finisher finisher = {&facts, keep, out};
     rs_probes *p = NULL;
     memset(out, 0, sizeof *out);
-    if (rs_probes_create(&kind, 1, &facts, f->backend, f->device, keep, out, &p, &err) != RS_OK) {
+    if (rs_probes_create(&kind, 1, &facts, f->backend, f->device, rs_probe_finish, &finisher, &p, &err) != RS_OK) {
         fail_msg("%s", err.message);
     }
     rs_hook hook = rs_probes_hook(p);
@@ -473,8 +474,9 @@ static void check_allocation(const fake_forward *f, const rs_probe_kind *kind) {
         uint64_t live = rs_alloc_live();
         fake_open(&g, POSITIONS); /* a device of its own: devices keep working memory until they are closed */
         rs_probe_facts facts = facts_of(&g, 1);
+        rs_probe_finisher finisher = {.facts = &facts};
         rs_alloc_fail_at(nth);
-        rs_status st = rs_probes_create(&kind, 1, &facts, g.backend, g.device, NULL, NULL, &p, &err);
+        rs_status st = rs_probes_create(&kind, 1, &facts, g.backend, g.device, rs_probe_finish, &finisher, &p, &err);
         if (st == RS_OK) {
             rs_hook hook = rs_probes_hook(p);
             st = fake_drive(&g, &hook, (uint64_t[]){81}, NULL, 1, POSITIONS, &err);
@@ -523,6 +525,17 @@ LAW(state_does_not_grow_with_tokens, check_size)
 LAW(short_sequences_are_finite_or_nan, check_lengths)
 LAW(failing_allocations_are_reported, check_allocation)
 
+static void the_default_set_stands_first(void **unused) {
+    (void)unused;
+    size_t n = 0, defaults = 0;
+    const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
+    assert_ptr_equal(rs_probe_defaults(&defaults), kinds);
+    assert_true(defaults >= 3 && defaults <= n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(kinds[i]->deep != NULL, i >= defaults);
+    }
+}
+
 static void unknown_probes_are_null(void **unused) {
     (void)unused;
     assert_null(rs_probe_find("frequency_norms"));
@@ -544,6 +557,7 @@ int main(void) {
         cmocka_unit_test(state_does_not_grow_with_tokens),
         cmocka_unit_test(short_sequences_are_finite_or_nan),
         cmocka_unit_test(failing_allocations_are_reported),
+        cmocka_unit_test(the_default_set_stands_first),
         cmocka_unit_test(unknown_probes_are_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,14 +62,17 @@ static uint64_t content_of(int sequence) { return 900 + (uint64_t)sequence; }
 
 static void run_all(const fake_forward *f, rs_arrays results[FAKE_LAYERS]) {
     rs_error err = {0};
-    static const rs_probe_kind *const kinds[] = {&rs_frequency_norm, &rs_moments, &rs_attention_pattern};
+    size_t n = 0;
+    const rs_probe_kind *const *kinds = rs_probe_defaults(&n);
     rs_probe_facts facts = {.graph = &f->graph, .positions = f->positions, .sequences = SEQUENCES, .seed = SEED};
     rs_probes *p = NULL;
     uint64_t content[SEQUENCES];
     for (int i = 0; i < SEQUENCES; i++) {
         content[i] = content_of(i);
     }
-    assert_int_equal(rs_probes_create(kinds, 3, &facts, f->backend, f->device, keep, results, &p, &err), RS_OK);
+    rs_probe_finisher finisher = {&facts, keep, results};
+    assert_int_equal(rs_probes_create(kinds, n, &facts, f->backend, f->device, rs_probe_finish, &finisher, &p, &err),
+                     RS_OK);
     rs_hook hook = rs_probes_hook(p);
     if (fake_drive(f, &hook, content, NULL, SEQUENCES, 9, &err) != RS_OK) {
         fail_msg("%s", err.message);
