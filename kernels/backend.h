@@ -44,6 +44,9 @@ typedef struct rs_backend {
     /* Runs n ops in order; rs_run_ops has checked them. May return before they are done. */
     rs_status (*run)(rs_device *d, const rs_op *ops, size_t n, rs_error *err);
     rs_status (*sync)(rs_device *d, rs_error *err);
+    /* RS_OK when run takes ops of that kind; otherwise RS_E_UNAVAILABLE with the reason: some need a library that a
+     * build may be without. Asks for no device. */
+    rs_status (*supports)(rs_op_kind kind, rs_error *err);
     void (*info)(rs_device *d, rs_device_info *out);
     /* Host address of memory when the device shares the host's (CPU), else NULL. */
     void *(*host)(rs_device *d, rs_mem *m);

@@ -7,7 +7,7 @@
 #include "kernels/backend.h"
 
 /* Changes with rs_backend and rs_op: a module of another version is refused. */
-enum { RS_CUDA_PLUGIN_VERSION = 1 };
+enum { RS_CUDA_PLUGIN_VERSION = 2 };
 
 /* The name by which the emulated device of the tests goes among cards. */
 #define RS_CUDA_EMULATED_NAME "emulated device"

@@ -98,6 +98,18 @@ static const struct {
                                F64_ARG(profile_reduce, bins, "HN", WRITTEN),
                                F64_ARG(profile_reduce, distance, "H", WRITTEN),
                                F64_ARG(profile_reduce, toeplitz, "H", WRITTEN)}},
+    [RS_OP_PHASE] = {"phase",
+                     {F32_ARG(phase, x, "THD", 0), I32_ARG(phase, component_lo, "F", 0),
+                      I32_ARG(phase, component_hi, "F", 0), F64_ARG(phase, out, "HFB", WRITTEN)}},
+    [RS_OP_SPECTRUM] = {"spectrum",
+                        {F32_ARG(spectrum, x, "THD", 0), I32_ARG(spectrum, component_lo, "F", 0),
+                         I32_ARG(spectrum, component_hi, "F", 0), F64_ARG(spectrum, power, "HFB", WRITTEN),
+                         F64_ARG(spectrum, entropy, "HF2", WRITTEN)}},
+    [RS_OP_CORRELATE] = {"correlate",
+                         {F32_ARG(correlate, q, "THD", 0), F32_ARG(correlate, k, "TKD", 0),
+                          I32_ARG(correlate, component_lo, "F", 0), I32_ARG(correlate, component_hi, "F", 0),
+                          F64_ARG(correlate, theta, "F", 0), F64_ARG(correlate, factor, "F", 0),
+                          I32_ARG(correlate, start, "N", 0), F64_ARG(correlate, out, "HFN", WRITTEN)}},
 };
 
 _Static_assert(RS_SAMPLES == 5 && RS_HEAD_TERMS == 6 && RS_PATTERN_SUMS == 9, "the digits in the shapes above");
@@ -283,6 +295,36 @@ out:
     return st;
 }
 
+/* Transforms have lengths of type int. */
+static rs_status check_signal(const rs_op *op, const sizes *s, int64_t first, int64_t least, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err));
+    RS_TRY(expect(op, first >= 0 && first <= s->of['T'] && s->of['T'] - first >= least, "too few rows", err));
+    RS_TRY(expect(op, s->of['T'] <= 1 << 28, "too many rows", err));
+out:
+    return st;
+}
+
+static rs_status check_spectrum(const rs_op *op, const sizes *s, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_spectrum *o = &op->u.spectrum;
+    int64_t bins = o->power.dim[2];
+    RS_TRY(check_signal(op, s, o->first, 4, err));
+    RS_TRY(expect(op, bins >= 2 && 2 * (bins - 1) <= s->of['T'] - o->first, "frames are longer than the signal", err));
+out:
+    return st;
+}
+
+static rs_status check_correlate(const rs_op *op, const sizes *s, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_correlate *o = &op->u.correlate;
+    RS_TRY(check_signal(op, s, o->first, 1, err));
+    RS_TRY(expect(op, s->of['H'] % s->of['K'] == 0, "the heads must be a multiple of the key heads", err));
+    RS_TRY(expect(op, o->window >= 0, "window must not be negative", err));
+out:
+    return st;
+}
+
 static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     switch (op->kind) {
     case RS_OP_NORM:
@@ -311,6 +353,11 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);
     case RS_OP_LOGIT_SAMPLE: return check_logit_sample(op, s, err);
     case RS_OP_PATTERN_REDUCE: return check_pattern_reduce(op, s, err);
+    case RS_OP_PHASE:
+        if (s->of['B'] != RS_PHASE_BINS) return expect(op, false, "axis 2 of 'out' must be RS_PHASE_BINS", err);
+        return check_signal(op, s, op->u.phase.first, 0, err);
+    case RS_OP_SPECTRUM: return check_spectrum(op, s, err);
+    case RS_OP_CORRELATE: return check_correlate(op, s, err);
     case RS_OP_WIDEN:
     case RS_OP_COUNT: break;
     }

@@ -73,6 +73,9 @@ typedef enum rs_op_kind {
     RS_OP_LOGIT_SAMPLE,   /* per-pair variance of the logit on sampled query rows */
     RS_OP_PATTERN_REDUCE, /* a pattern tile -> per-head sums */
     RS_OP_PROFILE_REDUCE, /* the distance profile of a sequence -> sums over sequences */
+    RS_OP_PHASE,          /* pairs -> histograms of their angle */
+    RS_OP_SPECTRUM,       /* how long a pair is along the sequence -> Fourier spectra; needs a Fourier library */
+    RS_OP_CORRELATE,      /* mean logit of a pair by distance, by cross-correlation; needs a Fourier library */
     RS_OP_COUNT
 } rs_op_kind;
 
@@ -276,6 +279,49 @@ typedef struct rs_op_profile_reduce {
     int64_t window;
 } rs_op_profile_reduce;
 
+/* out[h, f, b] += 1 for every row t >= first whose z = x[lo] + i x[hi] has its angle in
+ * [2 pi b / RS_PHASE_BINS, 2 pi (b + 1) / RS_PHASE_BINS); z = 0 and what is not a number have no angle. Counts: the
+ * same on every device. */
+enum { RS_PHASE_BINS = 64 };
+typedef struct rs_op_phase {
+    rs_view x;                          /* [T, H, Dh], strides of rows and heads free */
+    rs_view component_lo, component_hi; /* [F] i32 */
+    rs_view out;                        /* [H, F, RS_PHASE_BINS] f64, added to */
+    int64_t first;                      /* rows left out at the beginning */
+} rs_op_phase;
+
+/* Spectra of s[m] = |z| over the n = T - first rows from first on (metrics B2 and M12, ICLR 2026, OpenReview
+ * 1JZuEDq62N), both in float64:
+ *   power    of frames of W = 2 (B - 1) rows, W / 2 apart, each times a Hann window 1/2 - 1/2 cos(2 pi j / W):
+ *            power[h, f, k] += sum over frames of |DFT_k|^2, k = 0 .. W/2 (STFT; the mean is not taken off)
+ *   entropy  of the DFT of all n rows, p_k = |DFT_k|^2 / sum over k = 1 .. n/2 (no mean):
+ *            entropy[h, f] += { -sum p_k log2 p_k / log2(n/2), 1 }; nothing where the signal does not vary
+ * W <= n, and n >= 4. */
+typedef struct rs_op_spectrum {
+    rs_view x;                          /* [T, H, Dh], strides of rows and heads free */
+    rs_view component_lo, component_hi; /* [F] i32 */
+    rs_view power;                      /* [H, F, B] f64 */
+    rs_view entropy;                    /* [H, F, 2] f64 */
+    int64_t first;                      /* rows left out at the beginning */
+} rs_op_spectrum;
+
+/* Sum of the scaled logit of a pair over all (query, key) at a distance, exact, in O(T log T):
+ *   C[h, f, D] = scale factor[f]^2 sum over t of Re(q[t, h] conj(k[t - D, kv(h)]) e^{i theta[f] D})
+ * over t - D >= first, q and k BEFORE rotation; out[h, f, b] += sum of C over start[b] <= D < start[b + 1], the last
+ * bin up to T - 1; distances that a window hides add nothing. The cross-correlation is a product of Fourier transforms
+ * (float64) with zeros behind the signals, so that nothing wraps around; the rotation by the distance comes after. */
+typedef struct rs_op_correlate {
+    rs_view q;                          /* [T, H, Dh], strides free */
+    rs_view k;                          /* [T, K, Dh], strides free */
+    rs_view component_lo, component_hi; /* [F] i32 */
+    rs_view theta, factor;              /* [F] f64 */
+    rs_view start;                      /* [bins] i32: ascending distances */
+    rs_view out;                        /* [H, F, bins] f64, added to */
+    int64_t first;                      /* rows left out at the beginning, of q and of k */
+    int64_t window;
+    double scale;
+} rs_op_correlate;
+
 typedef struct rs_op {
     rs_op_kind kind;
     union {
@@ -294,6 +340,9 @@ typedef struct rs_op {
         rs_op_logit_sample logit_sample;
         rs_op_pattern_reduce pattern_reduce;
         rs_op_profile_reduce profile_reduce;
+        rs_op_phase phase;
+        rs_op_spectrum spectrum;
+        rs_op_correlate correlate;
     } u;
 } rs_op;
 

@@ -1,5 +1,7 @@
 #include "probes/axis.h"
 
+#include "kernels/op.h"
+
 #include <math.h>
 #include <stddef.h>
 
@@ -45,6 +47,28 @@ int64_t rs_bucket_axis(int64_t positions, double *out) {
         }
     }
     return n;
+}
+
+int64_t rs_spectrum_axis(int64_t positions, double *out) {
+    int64_t frame = 2;
+    while (frame < RS_SPECTRUM_FRAME && 2 * frame <= positions / 2) {
+        frame *= 2;
+    }
+    if (positions > RS_SPECTRUM_FRAME) {
+        frame = RS_SPECTRUM_FRAME;
+    }
+    for (int64_t k = 0; k <= frame / 2 && out; k++) {
+        out[k] = (double)k / (double)frame;
+    }
+    return frame / 2 + 1;
+}
+
+int64_t rs_phase_axis(int64_t positions, double *out) {
+    (void)positions;
+    for (int b = 0; b < RS_PHASE_BINS && out; b++) {
+        out[b] = 2.0 * 3.14159265358979323846 * b / RS_PHASE_BINS;
+    }
+    return RS_PHASE_BINS;
 }
 
 int64_t rs_axis_find(const double *axis, int64_t n, double value) {

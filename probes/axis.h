@@ -20,6 +20,13 @@ int64_t rs_profile_axis(int64_t positions, double *out);
 /* Axis `bucket`: first position of each bucket of positions, 1, 4, 16, 64, ... < T (position 0 is the sink and in no
  * bucket). out: room for RS_BUCKETS_MOST, or NULL. Returns the number of buckets (0 for T < 2). */
 int64_t rs_bucket_axis(int64_t positions, double *out);
+/* Axis `spectrum_bin`: frequencies k / W, k = 0 .. W/2, in turns per token, of frames of W positions: 1,024 where there
+ * are as many behind the sink, else the largest power of two <= T/2. out: room for RS_SPECTRUM_BINS, or NULL. Returns
+ * W/2 + 1. Sequences shorter than RS_SPECTRUM_POSITIONS have no frame; the axis is that of the shortest then. */
+enum { RS_SPECTRUM_FRAME = 1024, RS_SPECTRUM_BINS = RS_SPECTRUM_FRAME / 2 + 1, RS_SPECTRUM_POSITIONS = 5 };
+int64_t rs_spectrum_axis(int64_t positions, double *out);
+/* Axis `phase_bin`: lower edges of RS_PHASE_BINS equal bins of the angle, in radians from 0. The same for every T. */
+int64_t rs_phase_axis(int64_t positions, double *out);
 /* Index of the last axis point that is <= value, -1 when there is none. axis: [n] ascending. */
 int64_t rs_axis_find(const double *axis, int64_t n, double value);
 

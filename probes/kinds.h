@@ -8,5 +8,6 @@
 extern const rs_probe_kind rs_frequency_norm;    /* frequency_norm.c */
 extern const rs_probe_kind rs_moments;           /* moments.c */
 extern const rs_probe_kind rs_attention_pattern; /* attention_pattern.c */
+extern const rs_probe_kind rs_angular_spectrum;  /* angular_spectrum.c */
 
 #endif

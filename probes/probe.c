@@ -9,11 +9,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm, &rs_moments, &rs_attention_pattern};
+/* The default set first. */
+static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm, &rs_moments, &rs_attention_pattern,
+                                             &rs_angular_spectrum};
 enum { N_KINDS = sizeof KINDS / sizeof KINDS[0] };
 
 const rs_probe_kind *const *rs_probe_kinds(size_t *count) {
     *count = N_KINDS;
+    return KINDS;
+}
+
+const rs_probe_kind *const *rs_probe_defaults(size_t *count) {
+    for (*count = 0; *count < N_KINDS && !KINDS[*count]->deep; (*count)++) {
+    }
     return KINDS;
 }
 

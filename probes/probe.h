@@ -36,6 +36,11 @@ typedef struct rs_probe_kind {
     const char *title;  /* one line for people */
     const char *source; /* paper and formula */
     int folds;          /* RS_FOLDS, or fewer (>= 2) where the state is large */
+    /* NULL: one of the default set, which together stays below 1.5 times the plain forward pass and writes small
+     * files. Otherwise why it is not: it runs when named, or with --deep. */
+    const char *deep;
+    /* RS_OK when the backend runs the ops that it queues; otherwise RS_E_UNAVAILABLE with the reason. NULL: always. */
+    rs_status (*available)(const rs_backend *b, rs_error *err);
     bool (*wants)(rs_site site);
     /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds; "fold_<n>"
      * where folds is not RS_FOLDS, for an axis of a store has one length); data stays zero. One of them is
@@ -55,6 +60,8 @@ typedef struct rs_probe_kind {
 
 /* All probes of the program in a fixed order; docs/store.md lists what each writes. */
 const rs_probe_kind *const *rs_probe_kinds(size_t *count);
+/* The default set: those of them that are not `deep`, which stand first. */
+const rs_probe_kind *const *rs_probe_defaults(size_t *count);
 const rs_probe_kind *rs_probe_find(const char *name); /* NULL when unknown */
 
 /* Axes of finished arrays that have values of their own: 1-D arrays named by the axis ("distance", "bucket",

@@ -22,7 +22,7 @@ typedef struct audit_options {
     const char *output, *catalog;
     rs_strings probes;
     int64_t seed;
-    bool no_state, dry_run, force;
+    bool deep, no_state, dry_run, force;
 } audit_options;
 
 enum { MAX_PROBES = RS_SHARD_KINDS };
@@ -40,25 +40,53 @@ typedef struct audit {
     rs_progress progress;
 } audit;
 
+static rs_status name_probe(audit *a, const char *name, rs_error *err) {
+    const rs_probe_kind *k = rs_probe_find(name);
+    if (!k) {
+        return rs_fail(err, RS_E_USAGE, "--probe %s: no such probe; `ropescope version` lists them", name);
+    }
+    for (size_t j = 0; j < a->n_kinds; j++) {
+        if (a->kind[j] == k) {
+            return rs_fail(err, RS_E_USAGE, "--probe %s is given twice", k->name);
+        }
+    }
+    a->kind[a->n_kinds++] = k;
+    return RS_OK;
+}
+
+/* Those that are named; all with --deep; otherwise the default set. */
 static rs_status choose_probes(audit *a, rs_error *err) {
+    rs_status st = RS_OK;
     size_t n = 0;
-    const rs_probe_kind *const *all = rs_probe_kinds(&n);
+    const rs_probe_kind *const *set = a->o->deep ? rs_probe_kinds(&n) : rs_probe_defaults(&n);
+    if (a->o->deep && a->o->probes.count > 0) {
+        return rs_fail(err, RS_E_USAGE, "--deep runs every probe; leave it out or --probe");
+    }
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
-        a->kind[a->n_kinds++] = all[i];
+        a->kind[a->n_kinds++] = set[i];
     }
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
-        const rs_probe_kind *k = rs_probe_find(a->o->probes.item[i]);
-        if (!k) {
-            return rs_fail(err, RS_E_USAGE, "--probe %s: no such probe; `ropescope version` lists them",
-                           a->o->probes.item[i]);
-        }
-        for (size_t j = 0; j < a->n_kinds; j++) {
-            if (a->kind[j] == k) {
-                return rs_fail(err, RS_E_USAGE, "--probe %s is given twice", k->name);
-            }
-        }
-        a->kind[a->n_kinds++] = k;
+        RS_TRY(name_probe(a, a->o->probes.item[i], err));
     }
+out:
+    return st;
+}
+
+/* A probe that this device cannot run: an error where it was named, left out with a note otherwise. */
+static rs_status check_probes(audit *a, rs_error *err) {
+    size_t kept = 0;
+    for (size_t i = 0; i < a->n_kinds; i++) {
+        const rs_probe_kind *k = a->kind[i];
+        rs_error why = {0};
+        if (!k->available || k->available(a->shards.backend, &why) == RS_OK) {
+            a->kind[kept++] = k;
+        } else if (a->o->probes.count > 0) {
+            return rs_fail(err, RS_E_UNAVAILABLE, "--probe %s: %s", k->name, why.message);
+        } else {
+            rs_note(a->o->input.quiet, "probe %s is left out: %s", k->name, why.message);
+        }
+    }
+    a->n_kinds = kept;
     return RS_OK;
 }
 
@@ -234,6 +262,7 @@ static rs_status open_all(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(choose_probes(a, err));
     RS_TRY(rs_shards_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->shards, err));
+    RS_TRY(check_probes(a, err));
     RS_TRY(rs_input_open(&a->o->arguments, &a->o->input, &a->input, err));
     RS_TRY(make_plan(a, err));
 out:
@@ -274,8 +303,10 @@ static const rs_option table[] = {
     RS_INPUT_TEXT_OPTIONS(audit_options),
     RS_INPUT_MODEL_OPTIONS(audit_options),
     {"probe", 'p', RS_OPT_STRING, "NAME",
-     "run this probe, may be repeated (default: all; `ropescope version` lists them)", offsetof(audit_options, probes),
-     true, 0, 0},
+     "run this probe, may be repeated (default: those that cost little; `ropescope version` lists all and says which)",
+     offsetof(audit_options, probes), true, 0, 0},
+    {"deep", 0, RS_OPT_FLAG, NULL, "run every probe, also those that take long or write large files",
+     offsetof(audit_options, deep), false, 0, 0},
     {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
      9e15},
     RS_INPUT_RUN_OPTIONS(audit_options),

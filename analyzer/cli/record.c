@@ -255,7 +255,8 @@ static int64_t padded(const rs_graph *g, const char *axis, int64_t here) {
 /* Axes of raw state that mean something in one array only get their length into the name: an axis of the store has one
  * length. */
 static bool shared_axis(const char *axis, int64_t n) {
-    static const char *const shared[] = {"head", "kv_head", "pair", "v_pair", "bucket", "distance"};
+    static const char *const shared[] = {"head",   "kv_head",  "pair",         "v_pair",
+                                         "bucket", "distance", "spectrum_bin", "phase_bin"};
     for (size_t i = 0; i < sizeof shared / sizeof *shared; i++) {
         if (strcmp(shared[i], axis) == 0) {
             return true;

@@ -75,6 +75,7 @@ out:
 
 static void cpu_close(rs_device *d) {
     if (!d) return;
+    rs_cpu_plans_free(d->plans);
     for (int i = 0; i < RS_CPU_SCRATCHES; i++) rs_free(d->scratch[i].data);
     rs_free(d);
 }
@@ -194,6 +195,9 @@ static rs_cpu_op_fn *const op_functions[RS_OP_COUNT] = {
     [RS_OP_LOGIT_SAMPLE] = rs_cpu_logit_sample,
     [RS_OP_PATTERN_REDUCE] = rs_cpu_pattern_reduce,
     [RS_OP_PROFILE_REDUCE] = rs_cpu_profile_reduce,
+    [RS_OP_PHASE] = rs_cpu_phase,
+    [RS_OP_SPECTRUM] = rs_cpu_spectrum,
+    [RS_OP_CORRELATE] = rs_cpu_correlate,
 };
 
 rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,
@@ -215,6 +219,10 @@ static rs_status cpu_run(rs_device *d, const rs_op *ops, size_t n, rs_error *err
     }
 out:
     return st;
+}
+
+static rs_status cpu_supports(rs_op_kind kind, rs_error *err) {
+    return kind == RS_OP_SPECTRUM || kind == RS_OP_CORRELATE ? rs_cpu_fourier_supported(err) : RS_OK;
 }
 
 static rs_status cpu_sync(rs_device *d, rs_error *err) {
@@ -239,6 +247,7 @@ const rs_backend rs_backend_cpu = {
     .zero = cpu_zero,
     .run = cpu_run,
     .sync = cpu_sync,
+    .supports = cpu_supports,
     .info = cpu_info,
     .host = cpu_host,
 };

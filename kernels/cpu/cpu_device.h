@@ -17,11 +17,15 @@ typedef enum rs_cpu_scratch {
     RS_CPU_INDEX,    /* index tables made up by an op */
     RS_CPU_ROUNDED,  /* inputs of a product, rounded */
     RS_CPU_ROUNDED_MORE,
+    RS_CPU_SIGNALS, /* signals and spectra of each thread */
     RS_CPU_SCRATCHES
 } rs_cpu_scratch;
 
+typedef struct rs_cpu_plans rs_cpu_plans; /* of Fourier transforms */
+
 struct rs_device {
     const rs_cpu_hot *hot;
+    rs_cpu_plans *plans; /* NULL until one is needed */
     int threads;
     uint64_t allocated, peak;
     struct {
@@ -54,6 +58,10 @@ typedef rs_status rs_cpu_op_fn(rs_device *d, const rs_op *op, rs_error *err);
 rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax,
     rs_cpu_cross_entropy;
 rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce,
-    rs_cpu_profile_reduce;
+    rs_cpu_profile_reduce, rs_cpu_phase, rs_cpu_spectrum, rs_cpu_correlate;
+
+/* cpu_fourier.c with FFTW, cpu_fourier_absent.c without it. */
+rs_status rs_cpu_fourier_supported(rs_error *err); /* RS_E_UNAVAILABLE with the reason where it is not */
+void rs_cpu_plans_free(rs_cpu_plans *p);           /* NULL is fine */
 
 #endif

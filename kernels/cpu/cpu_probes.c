@@ -1,5 +1,6 @@
-/* kernels/cpu/cpu_probes.c: the sums that probes ask for: PAIR_REDUCE, PATTERN_REDUCE, PROFILE_REDUCE. */
+/* kernels/cpu/cpu_probes.c: the sums that probes ask for: PAIR_REDUCE, PHASE, PATTERN_REDUCE, PROFILE_REDUCE. */
 #include "kernels/cpu/cpu_device.h"
+#include "kernels/fourier.h"
 
 /* ---- pairs ---- */
 
@@ -51,6 +52,33 @@ rs_status rs_cpu_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
                           .bucket_stride = H * cell};
         d->hot->pair_rows(&p);
     }
+out:
+    return st;
+}
+
+/* One pair of one head. */
+static void count_phases(const rs_op_phase *o, const rs_phase_edges *edges, int64_t h, int64_t f) {
+    const float *x = (const float *)rs_cpu_data(&o->x) + h * o->x.stride[1];
+    int32_t lo = ((const int32_t *)rs_cpu_data(&o->component_lo))[f],
+            hi = ((const int32_t *)rs_cpu_data(&o->component_hi))[f];
+    double *out = (double *)rs_cpu_data(&o->out) + (h * o->out.dim[1] + f) * RS_PHASE_BINS;
+    for (int64_t t = o->first; t < o->x.dim[0]; t++) {
+        const float *row = x + t * o->x.stride[0];
+        int bin = rs_phase_bin(edges, (double)row[lo], (double)row[hi]);
+        if (bin >= 0) out[bin] += 1;
+    }
+}
+
+rs_status rs_cpu_phase(rs_device *d, const rs_op *op, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_phase *o = &op->u.phase;
+    rs_phase_edges edges;
+    int64_t H = o->out.dim[0], F = o->out.dim[1];
+    RS_TRY(rs_cpu_check_index("phase", "component_lo", rs_cpu_data(&o->component_lo), F, 0, 2 * F, err));
+    RS_TRY(rs_cpu_check_index("phase", "component_hi", rs_cpu_data(&o->component_hi), F, 0, 2 * F, err));
+    rs_phase_edges_init(&edges);
+#pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, o->x.dim[0] * H * F * 8))
+    for (int64_t unit = 0; unit < H * F; unit++) count_phases(o, &edges, unit / F, unit % F);
 out:
     return st;
 }

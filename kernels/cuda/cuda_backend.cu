@@ -78,6 +78,7 @@ void cuda_close(rs_device *d) {
     cudaSetDevice(d->ordinal);
     if (d->work) cudaStreamSynchronize(d->work);
     if (d->ahead) cudaStreamSynchronize(d->ahead);
+    rs_cuda_plans_free(d);
     if (d->blas) cublasDestroy(d->blas);
     cudaFree(d->blas_workspace);
     for (int i = 0; i < RS_CUDA_SCRATCHES; i++) cudaFree(d->scratch[i].data);
@@ -369,6 +370,9 @@ rs_status run_op(rs_device *d, const rs_op *op, rs_error *err) {
     case RS_OP_LOGIT_SAMPLE: return rs_cuda_logit_sample(d, op, err);
     case RS_OP_PATTERN_REDUCE: return rs_cuda_pattern_reduce(d, op, err);
     case RS_OP_PROFILE_REDUCE: return rs_cuda_profile_reduce(d, op, err);
+    case RS_OP_PHASE: return rs_cuda_phase(d, op, err);
+    case RS_OP_SPECTRUM: return rs_cuda_spectrum(d, op, err);
+    case RS_OP_CORRELATE: return rs_cuda_correlate(d, op, err);
     case RS_OP_COUNT: break;
     }
     return rs_fail(err, RS_E_INTERNAL, "op %d does not exist", (int)op->kind);
@@ -380,6 +384,10 @@ rs_status cuda_run(rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
     for (size_t i = 0; i < n; i++) RS_TRY(run_op(d, &ops[i], err));
 out:
     return st;
+}
+
+rs_status cuda_supports(rs_op_kind kind, rs_error *err) {
+    return kind == RS_OP_SPECTRUM || kind == RS_OP_CORRELATE ? rs_cuda_fourier_supported(err) : RS_OK;
 }
 
 rs_backend make_table() {
@@ -399,6 +407,7 @@ rs_backend make_table() {
     b.zero = cuda_zero;
     b.run = cuda_run;
     b.sync = cuda_sync;
+    b.supports = cuda_supports;
     b.info = cuda_info;
     b.host = cuda_host;
     return b;

@@ -10,6 +10,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <cufft.h>
 
 #include <math.h>
 #include <stdint.h>
@@ -62,8 +63,9 @@ enum rs_cuda_scratch {
     RS_CUDA_POINTERS, /* addresses of the matrices of a batch of products */
     RS_CUDA_ROUNDED,  /* activations in bfloat16 on their way into a product */
     RS_CUDA_ROUNDED_MORE,
-    RS_CUDA_PARTS, /* partial sums of probes */
-    RS_CUDA_TURNS, /* cos and sin of LOGIT_SAMPLE */
+    RS_CUDA_PARTS,   /* partial sums of probes */
+    RS_CUDA_TURNS,   /* cos and sin of LOGIT_SAMPLE */
+    RS_CUDA_SIGNALS, /* signals and spectra of a head */
     RS_CUDA_SCRATCHES
 };
 
@@ -77,6 +79,14 @@ struct rs_cuda_stage {
     bool copying;
 };
 
+/* Batched Fourier transforms that have been planned (cuda_fourier.cu). */
+enum { RS_CUDA_PLANS = 16 };
+struct rs_cuda_plan {
+    cufftType type;
+    int64_t n, batch;
+    cufftHandle handle;
+};
+
 struct rs_device {
     int ordinal;
     bool emulated;
@@ -86,6 +96,8 @@ struct rs_device {
     cublasHandle_t blas;
     void *blas_workspace;
     rs_cuda_stage stage[RS_CUDA_STAGES];
+    rs_cuda_plan plan[RS_CUDA_PLANS];
+    int plans, oldest_plan;
     int filling;                            /* the stage that takes the next write */
     char *landing;                          /* [RS_CUDA_STAGE_BYTES] pinned: where reads arrive */
     unsigned long long *fault, *fault_host; /* [1] device, pinned: first bad index that a kernel met; all ones = none */
@@ -112,7 +124,11 @@ typedef rs_status rs_cuda_op_fn(rs_device *d, const rs_op *op, rs_error *err);
 rs_cuda_op_fn rs_cuda_widen, rs_cuda_norm, rs_cuda_add, rs_cuda_gate, rs_cuda_rope, rs_cuda_mask, rs_cuda_softmax,
     rs_cuda_cross_entropy;
 rs_cuda_op_fn rs_cuda_matmul, rs_cuda_scores, rs_cuda_mix, rs_cuda_pair_reduce, rs_cuda_logit_sample,
-    rs_cuda_pattern_reduce, rs_cuda_profile_reduce;
+    rs_cuda_pattern_reduce, rs_cuda_profile_reduce, rs_cuda_phase, rs_cuda_spectrum, rs_cuda_correlate;
+
+/* cuda_fourier.cu */
+rs_status rs_cuda_fourier_supported(rs_error *err); /* RS_E_UNAVAILABLE where it is not */
+void rs_cuda_plans_free(rs_device *d);
 
 /* ---- launching ---- */
 
@@ -162,6 +178,12 @@ __device__ __forceinline__ int rs_cuda_index(const int32_t *list, int64_t entry,
     if (i >= least && i < limit) return i;
     atomicMin(f.word, f.code | (unsigned long long)entry);
     return (int)least;
+}
+
+/* cos, sin of theta n. Whole turns are dropped before the function sees the angle: sincospi needs no table then. */
+__device__ __forceinline__ void rs_cuda_turn(double theta, double n, double *c, double *s) {
+    double turns = theta * 0.15915494309189535 * n;
+    sincospi(2.0 * (turns - rint(turns)), s, c);
 }
 
 /* ---- sums and maxima over a block, in a fixed order; every thread of the block must call, and gets the result ----

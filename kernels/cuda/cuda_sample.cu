@@ -26,12 +26,6 @@ struct sample_args {
     rs_cuda_fault lo_fault, hi_fault, rows_fault;
 };
 
-/* cos, sin of theta n. Whole turns are dropped before the function sees the angle: sincospi needs no table then. */
-__device__ __forceinline__ void turn(double theta, double n, double *c, double *s) {
-    double turns = theta * 0.15915494309189535 * n;
-    sincospi(2.0 * (turns - rint(turns)), s, c);
-}
-
 /* Position of sampled row i: ascending, at least 2. */
 __device__ __forceinline__ int64_t row_at(const sample_args &a, int64_t i) {
     return rs_cuda_index(a.rows, i, 2, a.T, a.rows_fault);
@@ -87,7 +81,7 @@ __global__ void __launch_bounds__(PAIRS *LANES) sum_segments(sample_args a) {
     for (int64_t n = from + threadIdx.y; n < to; n += LANES) {
         const float *k = a.k + n * a.k_row + kv * a.k_head;
         double c = 0, s = 0;
-        turn(a.theta[here], (double)n, &c, &s);
+        rs_cuda_turn(a.theta[here], (double)n, &c, &s);
         add_key((double)k[lo], (double)k[hi], c, s, sum);
     }
     double *out = a.segments + ((int64_t)blockIdx.z * a.K + kv) * SUMS * a.F + f;
@@ -103,7 +97,7 @@ __device__ __forceinline__ void add_row(const sample_args &a, int64_t h, int64_t
                                         double out[RS_SAMPLES]) {
     const float *q = a.q + m * a.q_row + h * a.q_head;
     double qr = (double)q[a.lo[f]], qi = (double)q[a.hi[f]], c = 0, s = 0, gain = gain_of(a, f), g2 = gain * gain;
-    turn(a.theta[f], (double)m, &c, &s);
+    rs_cuda_turn(a.theta[f], (double)m, &c, &s);
     double rr = qr * c - qi * s, ri = qi * c + qr * s; /* q e^{i theta m} */
     double ar = rr - qr, ai = ri - qi;                 /* q (e^{i theta m} - 1) */
     double rot = rr * mean[UR] + ri * mean[UI];
@@ -150,7 +144,7 @@ __global__ void __launch_bounds__(64) sample_pairs(sample_args a) {
 __global__ void __launch_bounds__(256) fill_turns(sample_args a) {
     int64_t D = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, f = blockIdx.y;
     if (D >= a.T) return;
-    turn(a.theta[f], (double)D, &a.turns[f * a.T + D], &a.turns[a.F * a.T + f * a.T + D]);
+    rs_cuda_turn(a.theta[f], (double)D, &a.turns[f * a.T + D], &a.turns[a.F * a.T + f * a.T + D]);
 }
 
 /* Logit and its four terms over the keys of one row, for up to HEADS query heads of a key head: a thread takes every

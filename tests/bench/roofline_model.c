@@ -103,7 +103,7 @@ static rs_status leave(void *ctx, const rs_probe_kind *kind, int layer, rs_array
 static rs_status go(roof_run *r, parts *p, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = 0;
-    const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
+    const rs_probe_kind *const *kinds = rs_probe_defaults(&n);
     RS_TRY(rs_model_open(r->folder, r->context, 0, &p->model, err));
     RS_TRY(rs_model_bind(&p->model, err));
     RS_TRY(make_ids(r->sequences * r->context, r->shape->vocab, &p->ids, err));

@@ -69,10 +69,10 @@ def test_devices(folder):
     assert "cuda:x" in refused.stderr, refused.stderr
 
 
-def compare(model, folder, compute, bar):
+def compare(model, folder, compute, bar, *more):
     cpu, card = os.path.join(folder, "cpu.h5"), os.path.join(folder, "card.h5")
-    audit(model, cpu, "cpu", "--compute", compute)
-    emulated(model, card, "--compute", compute)
+    audit(model, cpu, "cpu", "--compute", compute, *more)
+    emulated(model, card, "--compute", compute, *more)
     with h5py.File(card) as f:
         assert ("emulated" in f.attrs["device"]) != ON_CARD and f.attrs["compute"] == compute
     want, got = arrays(cpu), arrays(card)
@@ -88,6 +88,11 @@ def compare(model, folder, compute, bar):
         # A correlation or an index of a maximum jumps where what it rests on is a tie: those rest on arrays compared here.
         if scale == 0.0 or name.endswith(("_pair", "split_half", "_correlation")):
             continue
+        if name.endswith(("_phase", "_phase_entropy")):
+            # Counts: where float32 sums differ, one of a million angles stands on the other side of an edge. It moves one count.
+            moved = np.abs(a.astype(np.float64) - b.astype(np.float64))
+            assert (moved > 1e-6).mean() < 1e-3 and moved.max() < 0.03, name
+            continue
         # Without rotation some terms of the logit do not vary at all: what is stored then is rounding (1e-16), on either device.
         error = float(np.nanmax(np.abs(a.astype(np.float64) - b.astype(np.float64))) / max(scale, 1e-9))
         worst = max(worst, (error, name))
@@ -97,7 +102,7 @@ def compare(model, folder, compute, bar):
 
 def test_statistics(folder):
     for model in ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope"):
-        compare(model, folder, "f32", BAR)
+        compare(model, folder, "f32", BAR, *(["--deep"] if model == "partial-rope-0.25" else []))
     # Inputs of products are rounded alike; where two float32 sums straddle a rounding, bfloat16 has 2^-8 to lose.
     compare("full-rope", folder, "bf16", 2e-2)
 

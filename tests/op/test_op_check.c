@@ -111,8 +111,10 @@ static void test_shapes(void **state) {
     refused(op, "'x'", "absent");
     op = matmul(), op.u.matmul.x.dim[0] = 0;
     refused(op, "'x'", "is 0, expected 1");
+    char number[16];
+    snprintf(number, sizeof number, "op %d", (int)RS_OP_COUNT);
     op = matmul(), op.kind = RS_OP_COUNT;
-    refused(op, "op 15", "does not exist");
+    refused(op, number, "does not exist");
 }
 
 static void test_types(void **state) {
@@ -298,6 +300,61 @@ static void test_probe_rules(void **state) {
     refused(op, "op pattern_reduce", "'duplicate_start'");
 }
 
+static rs_op correlate(void) {
+    return (rs_op){.kind = RS_OP_CORRELATE,
+                   .u.correlate = {.q = f32(0, 3, 9, 4, 6),
+                                   .k = f32(1, 3, 9, 2, 6),
+                                   .component_lo = of_type(f32(2, 1, 3, 0, 0), RS_I32),
+                                   .component_hi = of_type(f32(3, 1, 3, 0, 0), RS_I32),
+                                   .theta = of_type(f32(4, 1, 3, 0, 0), RS_F64),
+                                   .factor = of_type(f32(5, 1, 3, 0, 0), RS_F64),
+                                   .start = of_type(f32(6, 1, 5, 0, 0), RS_I32),
+                                   .out = of_type(f32(7, 3, 4, 3, 5), RS_F64),
+                                   .first = 1}};
+}
+
+static rs_op spectrum(void) {
+    return (rs_op){.kind = RS_OP_SPECTRUM,
+                   .u.spectrum = {.x = f32(0, 3, 9, 4, 6),
+                                  .component_lo = of_type(f32(2, 1, 3, 0, 0), RS_I32),
+                                  .component_hi = of_type(f32(3, 1, 3, 0, 0), RS_I32),
+                                  .power = of_type(f32(4, 3, 4, 3, 5), RS_F64),
+                                  .entropy = of_type(f32(5, 3, 4, 3, 2), RS_F64),
+                                  .first = 1}};
+}
+
+static void test_fourier_rules(void **state) {
+    (void)state;
+    rs_op op = correlate();
+    accepted(op);
+    op.u.correlate.first = 9;
+    refused(op, "op correlate", "too few rows");
+    op = correlate(), op.u.correlate.first = -1;
+    refused(op, "op correlate", "too few rows");
+    op = correlate(), op.u.correlate.window = -1;
+    refused(op, "op correlate", "window");
+    op = correlate(), op.u.correlate.k.dim[1] = 3;
+    refused(op, "op correlate", "multiple of the key heads");
+    op = correlate(), op.u.correlate.q.dim[2] = op.u.correlate.k.dim[2] = 5;
+    refused(op, "op correlate", "twice the number of pairs");
+    op = correlate(), op.u.correlate.out.dim[2] = 4;
+    refused(op, "'out'", "is 4, expected 5");
+    op = spectrum(); /* eight rows, frames of eight */
+    accepted(op);
+    op.u.spectrum.first = 2;
+    refused(op, "op spectrum", "longer than the signal");
+    op = spectrum(), op.u.spectrum.first = 6;
+    refused(op, "op spectrum", "too few rows");
+    rs_op phase = {.kind = RS_OP_PHASE,
+                   .u.phase = {.x = f32(0, 3, 9, 4, 6),
+                               .component_lo = of_type(f32(2, 1, 3, 0, 0), RS_I32),
+                               .component_hi = of_type(f32(3, 1, 3, 0, 0), RS_I32),
+                               .out = of_type(f32(7, 3, 4, 3, RS_PHASE_BINS), RS_F64)}};
+    accepted(phase);
+    phase.u.phase.out = of_type(f32(7, 3, 4, 3, 32), RS_F64);
+    refused(phase, "op phase", "RS_PHASE_BINS");
+}
+
 static void test_arguments(void **state) {
     (void)state;
     rs_op op = matmul();
@@ -377,10 +434,12 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views),     cmocka_unit_test(test_overlap),         cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_types),     cmocka_unit_test(test_strides),         cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_attention_rules), cmocka_unit_test(test_probe_rules),
-        cmocka_unit_test(test_devices),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_views),       cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_shapes),      cmocka_unit_test(test_types),
+        cmocka_unit_test(test_strides),     cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_arguments),   cmocka_unit_test(test_attention_rules),
+        cmocka_unit_test(test_probe_rules), cmocka_unit_test(test_fourier_rules),
+        cmocka_unit_test(test_devices),     cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     rs_probes *probes = NULL;
     rs_run *run = NULL;
     size_t n = 0;
-    const rs_probe_kind *const *kinds = rs_probe_kinds(&n);
+    const rs_probe_kind *const *kinds = rs_probe_defaults(&n);
     RS_TRY(rs_arena_create(&arena, err));
     RS_TRY(rs_checkpoint_open(folder, &checkpoint, err));
     RS_TRY(rs_graph_create(checkpoint, &(rs_graph_options){.context = T}, arena, &graph, err));

@@ -5,7 +5,8 @@
  *   emulated_stream.cpp  streams and events: what runs when; copies
  *   emulated_fibers.cpp  a block: its threads as fibers, barriers, warps, shared memory
  *   emulated_launch.cpp  devices, launches: what is refused, blocks of a grid
- *   emulated_blas.cpp    products */
+ *   emulated_blas.cpp    products
+ *   emulated_fft.cpp     Fourier transforms */
 #ifndef RS_TESTS_EMULATED_DEVICE_H
 #define RS_TESTS_EMULATED_DEVICE_H
 
