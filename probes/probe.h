@@ -35,6 +35,7 @@ typedef struct rs_probe_kind {
     const char *name;   /* group in the store: "frequency_norm" */
     const char *title;  /* one line for people */
     const char *source; /* paper and formula */
+    bool deep;          /* costs more than the default set may: run when asked for */
     int folds;          /* RS_FOLDS, or fewer (>= 2) where the state is large */
     bool (*wants)(rs_site site);
     /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds; "fold_<n>"

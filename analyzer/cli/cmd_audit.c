@@ -44,7 +44,9 @@ static rs_status choose_probes(audit *a, rs_error *err) {
     size_t n = 0;
     const rs_probe_kind *const *all = rs_probe_kinds(&n);
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
-        a->kind[a->n_kinds++] = all[i];
+        if (!all[i]->deep) {
+            a->kind[a->n_kinds++] = all[i];
+        }
     }
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
         const rs_probe_kind *k = rs_probe_find(a->o->probes.item[i]);
@@ -274,7 +276,7 @@ static const rs_option table[] = {
     RS_INPUT_TEXT_OPTIONS(audit_options),
     RS_INPUT_MODEL_OPTIONS(audit_options),
     {"probe", 'p', RS_OPT_STRING, "NAME",
-     "run this probe, may be repeated (default: all; `ropescope version` lists them)", offsetof(audit_options, probes),
+     "run this probe, may be repeated (default: all that cost little; `ropescope version` lists them)", offsetof(audit_options, probes),
      true, 0, 0},
     {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
      9e15},
