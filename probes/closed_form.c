@@ -13,13 +13,22 @@ static double abs2(rs_complex a) { return a.re * a.re + a.im * a.im; }
 /* Cuts rounding below 0; NaN stays NaN (fmax would lose it). */
 static double not_negative(double x) { return x < 0.0 ? 0.0 : x; }
 
-/* e^{ix} - 1 without cancellation: -2 sin^2(x/2) + i sin x. */
-static rs_complex turn(rs_pair_change change, double angle) {
-    if (change == RS_CHANGE_ZERO) {
-        return (rs_complex){cos(angle), sin(angle)};
-    }
+static rs_complex turn(double angle) {
     double s = sin(0.5 * angle);
     return (rs_complex){-2.0 * s * s, sin(angle)};
+}
+
+rs_complex rs_turn_to(rs_turn *t, int64_t distance) {
+    /* The step is taken at the first distance of a stretch: nothing is known of it at 0, where a walk begins. */
+    if (distance == t->distance + 1 && distance % RS_TURN_STEPS > 1) { /* (now + 1)(step + 1) - 1 */
+        rs_complex both = times(t->now, t->step);
+        t->now = (rs_complex){both.re + t->now.re + t->step.re, both.im + t->now.im + t->step.im};
+    } else if (distance != t->distance) {
+        t->step = turn(t->theta);
+        t->now = turn(t->theta * (double)distance);
+    }
+    t->distance = distance;
+    return t->now;
 }
 
 /* Keys a query at position m sees without the sink. */
@@ -43,9 +52,12 @@ void rs_causal_means(rs_pair_change change, double theta, int64_t positions, int
     rs_complex g1 = {0, 0}, g2 = {0, 0}; /* running sums over D = 0..n-1 of g and g^2 */
     double ga = 0.0;
     int64_t n = 0;
+    rs_turn angle = {.theta = theta};
     for (int64_t m = 2; m < positions; m++) {
         for (; n < visible(m, window); n++) {
-            rs_complex g = turn(change, theta * (double)n), s = times(g, g);
+            rs_complex g = rs_turn_to(&angle, n);
+            g.re += change == RS_CHANGE_ZERO ? 1.0 : 0.0;
+            rs_complex s = times(g, g);
             g1 = (rs_complex){g1.re + g.re, g1.im + g.im};
             g2 = (rs_complex){g2.re + s.re, g2.im + s.im};
             ga += abs2(g);
@@ -118,7 +130,7 @@ void rs_causal_curve_variance(void (*curve)(void *ctx, int64_t distance, double 
 }
 
 double rs_mean_logit(rs_complex q_mean, rs_complex k_mean, double theta, double distance) {
-    return times(times(q_mean, conjugate(k_mean)), turn(RS_CHANGE_ZERO, theta * distance)).re;
+    return times(times(q_mean, conjugate(k_mean)), (rs_complex){cos(theta * distance), sin(theta * distance)}).re;
 }
 
 double rs_resultant_unbiased(rs_complex sum, double n) {

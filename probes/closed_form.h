@@ -25,6 +25,17 @@ typedef struct rs_complex {
     double re, im;
 } rs_complex;
 
+/* e^{i theta D} - 1, without cancellation at small angles. Walking from a distance to the next costs one complex
+ * product; every RS_TURN_STEPS distances, and after a jump, sine and cosine are taken anew, so that the error stays
+ * below RS_TURN_STEPS roundings. Begin with {.theta = theta}. */
+enum { RS_TURN_STEPS = 64 };
+typedef struct rs_turn {
+    double theta; /* rad/token */
+    int64_t distance;
+    rs_complex step, now; /* of one token, of `distance` */
+} rs_turn;
+rs_complex rs_turn_to(rs_turn *t, int64_t distance);
+
 /* Averages of g over the causal positions. With w_m = mean over D of g(D) given m:
  *   a = E_m E_D|g|^2, b = E_m E_D g^2, wa = E_m |w_m|^2, wb = E_m w_m^2. */
 typedef struct rs_causal {

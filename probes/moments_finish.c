@@ -209,25 +209,28 @@ out:
 /* The logit made of the means alone, of all heads at one distance. */
 typedef struct mean_curve {
     const sums *s;
-    rs_complex *product; /* [H, F] gain * mu_q conj(mu_k) */
-    double *turn;        /* [2, F] cos and sin of the distance at hand */
+    double *re, *im; /* [F, H] gain * mu_q conj(mu_k): heads innermost, so that a pair's angle serves all at once */
+    rs_turn *turn;   /* [F] angles of the distance at hand */
 } mean_curve;
 
 static void close_curve(mean_curve *c) {
-    rs_free(c->product);
+    rs_free(c->re);
+    rs_free(c->im);
     rs_free(c->turn);
 }
 
 static rs_status open_curve(const sums *s, mean_curve *c, rs_error *err) {
     rs_status st = RS_OK;
     c->s = s;
-    RS_TRY(RS_NEW(&c->product, (size_t)(s->H * s->F), err));
-    RS_TRY(RS_NEW(&c->turn, (size_t)(2 * s->F), err));
-    for (int64_t h = 0; h < s->H; h++) {
-        for (int64_t f = 0; f < s->F; f++) {
+    RS_TRY(RS_NEW(&c->re, (size_t)(s->H * s->F), err));
+    RS_TRY(RS_NEW(&c->im, (size_t)(s->H * s->F), err));
+    RS_TRY(RS_NEW(&c->turn, (size_t)s->F, err));
+    for (int64_t f = 0; f < s->F; f++) {
+        c->turn[f] = (rs_turn){.theta = s->layer->rope.theta[f]};
+        for (int64_t h = 0; h < s->H; h++) {
             rs_complex q = pair_moments(s, s->q, h, f).mean, k = pair_moments(s, s->k, key_head(s, h), f).mean;
-            c->product[h * s->F + f] =
-                (rs_complex){s->gain[f] * (q.re * k.re + q.im * k.im), s->gain[f] * (q.im * k.re - q.re * k.im)};
+            c->re[f * s->H + h] = s->gain[f] * (q.re * k.re + q.im * k.im);
+            c->im[f * s->H + h] = s->gain[f] * (q.im * k.re - q.re * k.im);
         }
     }
 out:
@@ -235,20 +238,19 @@ out:
 }
 
 /* values[h] = sum_f Re( product e^{i theta D} ). */
-static void curve_at(void *ctx, int64_t distance, double *values) {
+static void curve_at(void *ctx, int64_t distance, double *restrict values) {
     const mean_curve *c = ctx;
-    int64_t F = c->s->F;
-    for (int64_t f = 0; f < F; f++) {
-        double angle = c->s->layer->rope.theta[f] * (double)distance;
-        c->turn[f] = cos(angle);
-        c->turn[F + f] = sin(angle);
+    int64_t H = c->s->H, F = c->s->F;
+    for (int64_t h = 0; h < H; h++) {
+        values[h] = 0.0;
     }
-    for (int64_t h = 0; h < c->s->H; h++) {
-        double sum = 0.0;
-        for (int64_t f = 0; f < F; f++) {
-            sum += c->product[h * F + f].re * c->turn[f] - c->product[h * F + f].im * c->turn[F + f];
+    for (int64_t f = 0; f < F; f++) {
+        rs_complex g = rs_turn_to(&c->turn[f], distance);
+        const double *restrict re = c->re + f * H, *restrict im = c->im + f * H;
+        double cosine = 1.0 + g.re, sine = g.im;
+        for (int64_t h = 0; h < H; h++) {
+            values[h] += re[h] * cosine - im[h] * sine;
         }
-        values[h] = sum;
     }
 }
 

@@ -118,8 +118,8 @@ struct rs_probes {
     rs_probe_facts facts;
     const rs_backend *backend;
     rs_device *device;
-    rs_probe_sink sink;
-    void *sink_ctx;
+    rs_probe_taker taker;
+    void *taker_ctx;
     int layer; /* whose state is on the device; -1 = none */
     size_t n;
     slot *slots; /* [n] */
@@ -208,13 +208,13 @@ out:
 }
 
 rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts,
-                           const rs_backend *b, rs_device *d, rs_probe_sink sink, void *sink_ctx, rs_probes **out,
+                           const rs_backend *b, rs_device *d, rs_probe_taker taker, void *taker_ctx, rs_probes **out,
                            rs_error *err) {
     rs_status st = RS_OK;
     rs_probes *p = NULL;
     *out = NULL;
     RS_TRY(RS_NEW(&p, 1, err));
-    *p = (rs_probes){.facts = *facts, .backend = b, .device = d, .sink = sink, .sink_ctx = sink_ctx, .layer = -1};
+    *p = (rs_probes){.facts = *facts, .backend = b, .device = d, .taker = taker, .taker_ctx = taker_ctx, .layer = -1};
     RS_TRY(RS_NEW(&p->slots, n, err));
     for (size_t i = 0; i < n; i++) {
         p->n = i + 1;
@@ -357,17 +357,17 @@ out:
     return st;
 }
 
-static rs_status finish_slot(rs_probes *p, slot *s, int layer, rs_error *err) {
+rs_status rs_probe_finish(void *finisher, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err) {
     rs_status st = RS_OK;
+    const rs_probe_finisher *f = finisher;
     rs_arrays results = {0};
-    RS_TRY(read_state(p, s, err));
-    RS_TRY(s->kind->finish(&p->facts, layer, &s->state, &results, err));
-    if (p->sink) {
-        RS_TRY(p->sink(p->sink_ctx, s->kind, layer, &s->state, &results, err));
+    RS_TRY(kind->finish(f->facts, layer, state, &results, err));
+    if (f->sink) {
+        RS_TRY(f->sink(f->ctx, kind, layer, state, &results, err));
     }
 out:
     if (st != RS_OK) {
-        rs_error_prefix(err, "probe %s, layer %d", s->kind->name, layer);
+        rs_error_prefix(err, "probe %s, layer %d", kind->name, layer);
     }
     rs_arrays_deinit(&results);
     return st;
@@ -381,7 +381,9 @@ static rs_status layer_done(void *ctx, int layer, rs_error *err) {
     }
     RS_TRY(begin_layer(p, layer, err)); /* a layer without frames finishes as zeros */
     for (size_t i = 0; i < p->n; i++) {
-        RS_TRY(finish_slot(p, &p->slots[i], layer, err));
+        slot *s = &p->slots[i];
+        RS_TRY(read_state(p, s, err));
+        RS_TRY(p->taker(p->taker_ctx, s->kind, layer, &s->state, err));
     }
     p->layer = -1;
 out:

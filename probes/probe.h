@@ -3,7 +3,7 @@
  * A probe declares its raw state (sums, per layer, with a leading fold axis), queues ops that add to that state while
  * activations exist, and turns raw state into finished arrays with a pure function. The runner (probe.c) owns
  * everything else: device memory of the state, zeroing it at the start of a layer, reading it back at the end, merging
- * (addition), handing results to a sink. Because finished arrays are a function of (graph, positions, state) alone,
+ * (addition), handing it on. Because finished arrays are a function of (graph, positions, state) alone,
  * `merge` and split halves need no model run. Knows no file format and no HTML. analyzer/cli drives it. */
 #ifndef RS_PROBES_PROBE_H
 #define RS_PROBES_PROBE_H
@@ -68,14 +68,23 @@ rs_status rs_probe_merge(rs_arrays *dst, const rs_arrays *src, rs_error *err);
  * halves: (0,2), (1,2). */
 rs_status rs_probe_fold_sum(const rs_arrays *state, int first, int step, rs_arrays *out, rs_error *err);
 
-/* Called once per layer and probe with that layer's raw state and finished arrays (borrowed). */
+/* Called once per layer and probe, in order, with that layer's raw state, which it may take (and leave empty). */
+typedef rs_status (*rs_probe_taker)(void *ctx, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err);
+/* Called with a layer's raw state and what was finished from it (borrowed). */
 typedef rs_status (*rs_probe_sink)(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state,
                                    const rs_arrays *results, rs_error *err);
+/* A taker, ctx: an rs_probe_finisher. Finishes the state and hands both to the sink (NULL: to nobody). */
+typedef struct rs_probe_finisher {
+    const rs_probe_facts *facts;
+    rs_probe_sink sink;
+    void *ctx; /* of the sink */
+} rs_probe_finisher;
+rs_status rs_probe_finish(void *finisher, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err);
 
 typedef struct rs_probes rs_probes;
 /* kinds: [n] probes to run. */
 rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts,
-                           const rs_backend *b, rs_device *d, rs_probe_sink sink, void *sink_ctx, rs_probes **out,
+                           const rs_backend *b, rs_device *d, rs_probe_taker taker, void *taker_ctx, rs_probes **out,
                            rs_error *err);
 /* The hook to hand to rs_run_create; valid while the probes live. */
 rs_hook rs_probes_hook(rs_probes *p);

@@ -35,36 +35,24 @@ int64_t rs_shards_share(const rs_shards *s, int64_t sequences) { return (sequenc
 /* --- adding up
  * --------------------------------------------------------------------------------------------------------------- */
 
-static rs_status finish(rs_shards *s, size_t k, int layer, rs_error *err) {
-    rs_status st = RS_OK;
-    rs_arrays results = {0};
-    RS_TRY(s->kinds[k]->finish(s->facts, layer, &s->sum[k], &results, err));
-    RS_TRY(s->sink(s->sink_ctx, s->kinds[k], layer, &s->sum[k], &results, err));
-out:
-    rs_arrays_deinit(&results);
-    rs_arrays_deinit(&s->sum[k]);
-    s->given[k] = 0;
-    return st;
-}
-
-/* rs_probe_sink of every device's probes. */
-static rs_status gather(void *ctx, const rs_probe_kind *kind, int layer, const rs_arrays *state,
-                        const rs_arrays *results, rs_error *err) {
+/* rs_probe_taker of every device's probes. They give a layer's states one after the other, in the order of the devices,
+ * which is therefore the order of additions. */
+static rs_status gather(void *ctx, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err) {
     rs_status st = RS_OK;
     rs_shards *s = ctx;
     size_t k = 0;
-    if (s->n == 1) {
-        return s->sink(s->sink_ctx, kind, layer, state, results, err);
-    }
     while (s->kinds[k] != kind) {
         k++;
     }
     if (s->given[k] == 0) {
-        RS_TRY(kind->declare(s->facts, layer, &s->sum[k], err));
+        s->sum[k] = *state;
+        *state = (rs_arrays){0};
+    } else {
+        RS_TRY(rs_probe_merge(&s->sum[k], state, err));
     }
-    RS_TRY(rs_probe_merge(&s->sum[k], state, err));
     if (++s->given[k] == s->n) {
-        RS_TRY(finish(s, k, layer, err));
+        s->given[k] = 0;
+        RS_TRY(rs_finishing_take(s->finishing, kind, layer, &s->sum[k], err));
     }
 out:
     return st;
@@ -109,6 +97,8 @@ rs_status rs_shards_execute(rs_shards *s, const rs_input *in, const rs_run_optio
                             rs_probe_sink sink, void *sink_ctx, rs_error *err) {
     rs_status st = RS_OK;
     rs_hook hooks[RS_DEVICES];
+    rs_probe_finisher finisher = {facts, sink, sink_ctx};
+    rs_error late = {0};
     if (o->sequences < s->n) {
         return rs_fail(err, RS_E_USAGE, "%d devices for %lld sequence%s: a sequence is not cut, take fewer devices",
                        s->n, (long long)o->sequences, o->sequences == 1 ? "" : "s");
@@ -116,8 +106,7 @@ rs_status rs_shards_execute(rs_shards *s, const rs_input *in, const rs_run_optio
     s->kinds = kinds;
     s->n_kinds = n_kinds;
     s->facts = facts;
-    s->sink = sink;
-    s->sink_ctx = sink_ctx;
+    RS_TRY(rs_finishing_begin(&finisher, s->info.card, &s->finishing, err));
     for (int i = 0; i < s->n; i++) {
         RS_TRY(create(s, i, in, o, &hooks[i], err));
     }
@@ -125,7 +114,13 @@ rs_status rs_shards_execute(rs_shards *s, const rs_input *in, const rs_run_optio
     if (o->loss) {
         RS_TRY(collect_loss(s, o, err));
     }
-out:
+out:;
+    rs_status finished = rs_finishing_end(s->finishing, &late);
+    s->finishing = NULL;
+    if (st == RS_OK && finished != RS_OK) {
+        st = finished;
+        *err = late;
+    }
     return st;
 }
 

@@ -4,6 +4,7 @@
 #ifndef RS_CLI_SHARDS_H
 #define RS_CLI_SHARDS_H
 
+#include "analyzer/cli/finishing.h"
 #include "analyzer/cli/input.h"
 #include "analyzer/forward/run.h"
 #include "probes/probe.h"
@@ -24,8 +25,7 @@ typedef struct rs_shards {
     const rs_probe_kind *const *kinds; /* [n_kinds], borrowed */
     size_t n_kinds;
     const rs_probe_facts *facts;
-    rs_probe_sink sink;
-    void *sink_ctx;
+    rs_finishing *finishing;
 } rs_shards;
 
 /* Opens what --device names (kernels/backend.h). */
@@ -33,7 +33,8 @@ rs_status rs_shards_open(const char *device, int threads, rs_shards *out, rs_err
 /* Most sequences that one device gets of so many. */
 int64_t rs_shards_share(const rs_shards *s, int64_t sequences);
 /* Runs o->sequences sequences with the probes kinds [n_kinds]; o's hooks are made here. The sink is called once per
- * layer and probe, with the states of all devices added. RS_E_USAGE when there are more devices than sequences. */
+ * layer and probe, with the states of all devices added, from a thread of its own where the device is a card.
+ * RS_E_USAGE when there are more devices than sequences. */
 rs_status rs_shards_execute(rs_shards *s, const rs_input *in, const rs_run_options *o,
                             const rs_probe_kind *const *kinds, size_t n_kinds, const rs_probe_facts *facts,
                             rs_probe_sink sink, void *sink_ctx, rs_error *err);

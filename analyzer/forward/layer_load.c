@@ -1,6 +1,6 @@
-/* Weights on their way to the device: stored bytes are read layer by layer by a thread, while the layer before is
- * computed; they set out for the device as soon as they are there, and are widened there once per layer. Where the
- * device shares the host's memory, they are read to their place at once. */
+/* Weights on their way to the device: stored bytes are read part by part (a layer, a chunk of the vocabulary) by a
+ * thread, while the part before is computed with; they set out for the device as soon as they are there, and are
+ * widened there once per part. Where the device shares the host's memory, they are read to their place at once. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -9,20 +9,28 @@
 #include <string.h>
 #include <threads.h>
 
+/* What is read at a time: all weights of a layer, or (layer -1) rows of the unembedding. rows == 0: nothing. */
+typedef struct part {
+    int layer;
+    int64_t first, rows; /* of the unembedding; a layer has rows 1 */
+} part;
+
 struct rs_loader {
     rs_checkpoint *checkpoint;
     const rs_weights *weights;
-    rs_mem *packed;  /* one layer on the device as in the file, role after role */
-    rs_mem *widened; /* one layer as it is multiplied with */
-    rs_mem *bad;     /* [RS_ROLE_COUNT] i64: first value that is not finite, per role */
-    char *stored;    /* where the thread reads to: packed's host address, or `pinned` */
-    void *pinned;    /* host memory of the same size; NULL where the device shares the host's */
-    int last;
+    rs_mem *packed;     /* one part on the device as in the file, role after role */
+    rs_mem *widened;    /* one layer as it is multiplied with */
+    rs_mem *bad;        /* [RS_ROLE_COUNT] i64: first value that is not finite, per role */
+    char *stored;       /* where the thread reads to: packed's host address, or `pinned` */
+    void *pinned;       /* host memory of the same size; NULL where the device shares the host's */
+    int last;           /* layer */
+    int64_t chunk;      /* rows of a chunk of the vocabulary; 0: the unembedding is not wanted */
+    int64_t vocabulary; /* rows */
     thrd_t thread;
     bool reading;     /* the thread is out */
-    atomic_bool read; /* the layer ahead is in `stored` */
+    atomic_bool read; /* the part ahead is in `stored` */
     bool uploaded;    /* ... and on its way to packed */
-    int ahead;        /* layer in `stored`, or being read into it; -1 = none */
+    part ahead;       /* in `stored`, or being read into it */
     rs_status status;
     rs_error error;
 };
@@ -35,19 +43,48 @@ static int64_t widened_bytes(const rs_weight *w, rs_dtype matrices) {
     return align64(w->rows * w->cols * rs_dtype_block_bytes(type_of(w, matrices)));
 }
 
-static int64_t layer_bytes(const rs_weights *w, int layer) {
-    int64_t bytes = 0;
+/* The rows of a role that belong to a part; NULL when it has none of them. */
+static const rs_weight *piece(const rs_weights *w, part p, int role, int64_t *first, int64_t *rows) {
+    const rs_weight *x = rs_weights_get(w, p.layer, (rs_role)role);
+    if (!x || !x->tensor || (p.layer < 0 && role != RS_W_UNEMBED)) {
+        return NULL;
+    }
+    *first = p.layer < 0 ? p.first : 0;
+    *rows = p.layer < 0 ? p.rows : x->rows;
+    return x;
+}
+
+static int64_t part_bytes(const rs_weights *weights, part p) {
+    int64_t bytes = 0, first, rows;
     for (int role = 0; role < RS_ROLE_COUNT; role++) {
-        const rs_weight *x = rs_weights_get(w, layer, (rs_role)role);
-        bytes += x && x->tensor ? align64(rs_weight_bytes(x, x->rows)) : 0;
+        const rs_weight *w = piece(weights, p, role, &first, &rows);
+        bytes += w ? align64(rs_weight_bytes(w, rows)) : 0;
     }
     return bytes;
 }
 
-void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t *stored, int64_t *widened) {
-    *stored = *widened = 0;
+static part whole_layer(int layer) { return (part){.layer = layer, .rows = 1}; }
+
+/* Rows first .. of the unembedding, as many as a chunk has. */
+static part vocabulary_rows(const rs_loader *l, int64_t first) {
+    int64_t left = l->vocabulary - first;
+    return (part){.layer = -1, .first = first, .rows = left < l->chunk ? left : l->chunk};
+}
+
+/* What will be asked for behind p. */
+static part behind(const rs_loader *l, part p) {
+    if (p.layer >= 0 && p.layer < l->last) {
+        return whole_layer(p.layer + 1);
+    }
+    return vocabulary_rows(l, p.layer >= 0 ? 0 : p.first + p.rows);
+}
+
+void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t vocab_chunk, int64_t *stored,
+                     int64_t *widened) {
+    *stored = part_bytes(w, (part){.layer = -1, .rows = vocab_chunk});
+    *widened = 0;
     for (int layer = 0; layer < g->n_layers; layer++) {
-        int64_t s = layer_bytes(w, layer), f = 0;
+        int64_t s = part_bytes(w, whole_layer(layer)), f = 0;
         for (int role = 0; role < RS_ROLE_COUNT; role++) {
             const rs_weight *x = rs_weights_get(w, layer, (rs_role)role);
             f += x && x->tensor ? widened_bytes(x, matrices) : 0;
@@ -57,31 +94,32 @@ void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, 
     }
 }
 
-/* Reads a whole layer into l->stored; runs on the thread or directly. */
-static int read_layer(void *arg) {
+/* Reads the part ahead into l->stored; runs on the thread or directly. */
+static int read_part(void *arg) {
     rs_loader *l = arg;
     char *at = l->stored;
     for (int role = 0; role < RS_ROLE_COUNT && l->status == RS_OK; role++) {
-        const rs_weight *w = rs_weights_get(l->weights, l->ahead, (rs_role)role);
-        if (!w || !w->tensor) {
+        int64_t first, rows;
+        const rs_weight *w = piece(l->weights, l->ahead, role, &first, &rows);
+        if (!w) {
             continue;
         }
-        l->status = rs_weight_read(l->checkpoint, w, 0, w->rows, at, &l->error);
-        at += align64(rs_weight_bytes(w, w->rows));
+        l->status = rs_weight_read(l->checkpoint, w, first, rows, at, &l->error);
+        at += align64(rs_weight_bytes(w, rows));
     }
     atomic_store(&l->read, true);
     return 0;
 }
 
-/* Starts reading `layer`; where no thread can be had, reads it here. */
-static void start(rs_loader *l, int layer) {
-    l->ahead = layer;
+/* Starts reading a part; where no thread can be had, reads it here. */
+static void start(rs_loader *l, part p) {
+    l->ahead = p;
     l->status = RS_OK;
     l->uploaded = false;
     atomic_store(&l->read, false);
-    l->reading = thrd_create(&l->thread, read_layer, l) == thrd_success;
-    if (!l->reading) {
-        read_layer(l);
+    l->reading = p.rows > 0 && thrd_create(&l->thread, read_part, l) == thrd_success;
+    if (p.rows > 0 && !l->reading) {
+        read_part(l);
     }
 }
 
@@ -92,16 +130,17 @@ static void join(rs_loader *l) {
     }
 }
 
-rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err) {
+rs_status rs_loader_create(rs_run *r, int last, bool vocabulary, rs_loader **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_loader *l = NULL;
     int64_t stored, widened;
-    rs_loader_sizes(r->graph, r->weights, rs_pass_weight_type(r->o.compute), &stored, &widened);
+    rs_loader_sizes(r->graph, r->weights, rs_pass_weight_type(r->o.compute), r->plan.vocab_chunk, &stored, &widened);
     RS_TRY(RS_NEW(&l, 1, err));
     l->checkpoint = r->checkpoint;
     l->weights = r->weights;
     l->last = last;
-    l->ahead = -1;
+    l->vocabulary = r->graph->vocab;
+    l->chunk = vocabulary ? r->plan.vocab_chunk : 0;
     RS_TRY(r->backend->alloc(r->device, (size_t)stored, &l->packed, err));
     l->stored = r->backend->host(r->device, l->packed);
     if (!l->stored) {
@@ -131,11 +170,11 @@ void rs_loader_destroy(rs_loader *l, rs_run *r) {
 
 rs_status rs_loader_poll(rs_loader *l, rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
-    if (l->ahead < 0 || l->uploaded || !atomic_load(&l->read) || l->status != RS_OK) {
+    if (l->ahead.rows == 0 || l->uploaded || !atomic_load(&l->read) || l->status != RS_OK) {
         return RS_OK;
     }
     if (l->pinned) {
-        RS_TRY(r->backend->upload(r->device, l->packed, 0, l->pinned, (size_t)layer_bytes(l->weights, l->ahead), err));
+        RS_TRY(r->backend->upload(r->device, l->packed, 0, l->pinned, (size_t)part_bytes(l->weights, l->ahead), err));
     }
     l->uploaded = true;
 out:
@@ -162,64 +201,78 @@ static rs_status reset_bad(rs_run *r, rs_mem *bad, int64_t n, rs_error *err) {
     return r->backend->write(r->device, bad, 0, none, sizeof *none * (size_t)n, err);
 }
 
-static rs_status check_bad(rs_loader *l, rs_run *r, int layer, rs_error *err) {
-    int64_t bad[RS_ROLE_COUNT];
+static rs_status check_bad(rs_loader *l, rs_run *r, part p, rs_error *err) {
+    int64_t bad[RS_ROLE_COUNT], first = 0, rows;
     rs_status st = r->backend->read(r->device, l->bad, 0, bad, sizeof bad, err);
     for (int role = 0; role < RS_ROLE_COUNT && st == RS_OK; role++) {
         if (bad[role] != INT64_MAX) {
-            st = nonfinite(rs_weights_get(l->weights, layer, (rs_role)role), bad[role], err);
+            const rs_weight *w = piece(l->weights, p, role, &first, &rows);
+            st = nonfinite(w, first * w->cols + bad[role], err);
         }
     }
     return st;
 }
 
-static rs_view shaped(const rs_weight *w, rs_mem *m, size_t offset, rs_dtype matrices) {
+static rs_view shaped(const rs_weight *w, int64_t rows, rs_mem *m, size_t offset, rs_dtype matrices) {
     rs_dtype t = type_of(w, matrices);
-    return rs_weight_is_matrix(w) ? rs_view_2d(m, offset, t, w->rows, w->cols) : rs_view_1d(m, offset, t, w->cols);
+    return rs_weight_is_matrix(w) ? rs_view_2d(m, offset, t, rows, w->cols) : rs_view_1d(m, offset, t, w->cols);
 }
 
-/* All roles of the layer, from packed to widened. */
-static rs_status widen_layer(rs_loader *l, rs_run *r, rs_layer_weights *out, rs_error *err) {
+/* All roles of the part, from packed to `to`. */
+static rs_status widen_part(rs_loader *l, rs_run *r, rs_mem *to, rs_layer_weights *out, rs_error *err) {
     rs_status st = RS_OK;
-    size_t from = 0, to = 0;
+    size_t from = 0, at = 0;
     rs_dtype matrices = rs_pass_weight_type(r->o.compute);
     for (int role = 0; role < RS_ROLE_COUNT; role++) {
-        const rs_weight *w = rs_weights_get(l->weights, l->ahead, (rs_role)role);
-        if (!w || !w->tensor) {
+        int64_t first, rows;
+        const rs_weight *w = piece(l->weights, l->ahead, role, &first, &rows);
+        if (!w) {
             continue;
         }
-        out->w[role] = shaped(w, l->widened, to, matrices);
-        rs_op op = widen(rs_view_1d(l->packed, from, w->tensor->dtype, w->rows * w->cols), out->w[role],
+        out->w[role] = shaped(w, rows, to, at, matrices);
+        rs_op op = widen(rs_view_1d(l->packed, from, w->tensor->dtype, rows * w->cols), out->w[role],
                          rs_view_1d(l->bad, sizeof(int64_t) * (size_t)role, RS_I64, 1));
         RS_TRY(rs_pass_ops(r, &op, 1, err));
-        from += (size_t)align64(rs_weight_bytes(w, w->rows));
-        to += (size_t)widened_bytes(w, matrices);
+        from += (size_t)align64(rs_weight_bytes(w, rows));
+        at += (size_t)widened_bytes(w, matrices);
     }
 out:
     return st;
 }
 
-rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err) {
+static bool same_part(part a, part b) { return a.layer == b.layer && a.first == b.first && a.rows == b.rows; }
+
+/* Waits for a part, widens it into `to`, and has the next one read. */
+static rs_status take(rs_loader *l, rs_run *r, part p, rs_mem *to, rs_layer_weights *out, rs_error *err) {
     rs_status st = RS_OK;
     memset(out, 0, sizeof *out);
-    if (l->ahead != layer) {
-        join(l);
-        start(l, layer);
-    }
     join(l);
+    if (!same_part(l->ahead, p)) {
+        start(l, p);
+        join(l);
+    }
     if (l->status != RS_OK) {
         return rs_fail(err, l->status, "%s", l->error.message);
     }
     RS_TRY(rs_loader_poll(l, r, err));
     RS_TRY(r->backend->await_uploads(r->device, err));
     RS_TRY(reset_bad(r, l->bad, RS_ROLE_COUNT, err));
-    RS_TRY(widen_layer(l, r, out, err));
-    /* Waits for the device: behind it nobody reads packed or the host's copy any more, and the next layer may come. */
-    RS_TRY(check_bad(l, r, layer, err));
-    if (layer < l->last) {
-        start(l, layer + 1);
-    }
+    RS_TRY(widen_part(l, r, to, out, err));
+    /* Waits for the device: behind it nobody reads packed or the host's copy any more, and the next part may come. */
+    RS_TRY(check_bad(l, r, p, err));
+    start(l, behind(l, p));
 out:
+    return st;
+}
+
+rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err) {
+    return take(l, r, whole_layer(layer), l->widened, out, err);
+}
+
+rs_status rs_loader_vocabulary(rs_loader *l, rs_run *r, int64_t first, rs_view *out, rs_error *err) {
+    rs_layer_weights w;
+    rs_status st = take(l, r, vocabulary_rows(l, first), r->vocab, &w, err);
+    *out = w.w[RS_W_UNEMBED];
     return st;
 }
 

@@ -46,7 +46,7 @@ typedef struct rs_layer_weights {
                                  where the model has none */
 } rs_layer_weights;
 
-typedef struct rs_loader rs_loader; /* layer_load.c: reads layer l + 1 while layer l is computed */
+typedef struct rs_loader rs_loader; /* layer_load.c: reads what comes next while a layer is computed */
 
 struct rs_run {
     rs_checkpoint *checkpoint;
@@ -70,7 +70,7 @@ struct rs_run {
     rs_mem *tables;          /* cos then sin, [max rotations, T, F] each */
     rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
     rs_mem *vocab, *logits; /* [Vc, D], [rows, Vc] */
-    rs_mem *packed;         /* stored rows of embedding or vocabulary on their way to float32 */
+    rs_mem *packed;         /* stored rows of the embedding on their way to float32 */
     rs_mem *targets, *loss; /* [B*T] i32, [B*T, 3] f64 */
     int64_t slots_max;
     int rotations_max;
@@ -108,17 +108,22 @@ rs_op rs_pass_matmul(const rs_run *r, rs_view x, rs_view w, rs_view bias, rs_vie
 /* y = norm(x) with the graph's kind; weight and bias may be absent. x, y: [rows, groups, width]. */
 rs_op rs_pass_norm(const rs_graph *g, rs_view x, rs_view y, rs_view weight, rs_view bias);
 
-/* layer_load.c. Layers must be asked for in order; `last` is the last one that will be. */
-rs_status rs_loader_create(rs_run *r, int last, rs_loader **out, rs_error *err);
+/* layer_load.c. Layers must be asked for in order; `last` is the last one that will be. vocabulary: chunks of the
+ * unembedding (r->plan.vocab_chunk rows, in order) will be asked for behind it. */
+rs_status rs_loader_create(rs_run *r, int last, bool vocabulary, rs_loader **out, rs_error *err);
 void rs_loader_destroy(rs_loader *l, rs_run *r);
 rs_status rs_loader_layer(rs_loader *l, rs_run *r, int layer, rs_layer_weights *out, rs_error *err);
-/* Goes on with the layer that is being read ahead: what has arrived sets out for the device. To be called now and then
- * while a layer is computed. */
+/* The chunk of the unembedding that begins at row `first`, widened into r->vocab: *out [rows, D]. */
+rs_status rs_loader_vocabulary(rs_loader *l, rs_run *r, int64_t first, rs_view *out, rs_error *err);
+/* Goes on with what is being read ahead: what has arrived sets out for the device. To be called now and then while the
+ * part before is computed with. */
 rs_status rs_loader_poll(rs_loader *l, rs_run *r, rs_error *err);
 /* Rows [first, first+n) of a weight, read now, widened into dst [n, cols], f32 or bf16. */
 rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, rs_view dst, rs_error *err);
-/* Bytes of the largest layer: as stored, and with its matrices in the given type. */
-void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t *stored, int64_t *widened);
+/* Bytes of the largest layer or chunk of the vocabulary as stored, and of the largest layer with its matrices in the
+ * given type. */
+void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, int64_t vocab_chunk, int64_t *stored,
+                     int64_t *widened);
 
 rs_status rs_embed_run(rs_run *r, rs_error *err);                    /* embed.c */
 rs_status rs_attention_prepare(rs_run *r, int layer, rs_error *err); /* attention.c: tables of the layer */
@@ -126,5 +131,6 @@ rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err
 rs_status rs_block_finish(rs_run *r, int layer, int64_t sequence,
                           rs_error *err);           /* block.c: z -> residual after the mlp */
 rs_status rs_unembed_run(rs_run *r, rs_error *err); /* unembed.c: loss and logits */
+bool rs_unembed_wanted(const rs_run *r);            /* does anybody ask for either? */
 
 #endif

@@ -82,7 +82,6 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     }
     rs_pass_widths widest = rs_pass_widest(g);
     int64_t heads = widest.q + widest.k + widest.v + widest.z, hidden = widest.hidden;
-    rs_loader_sizes(g, w, matrices, &stored, &widened);
     memset(out, 0, sizeof *out);
     out->tile_rows = o->tile_rows > 0 ? o->tile_rows : clamp_rows(most->tile, g->max_heads * T * F4, ROW_QUANTUM, 256);
     out->tile_rows = out->tile_rows > T ? T : out->tile_rows;
@@ -91,10 +90,10 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     out->vocab_chunk = clamp_rows(most->vocabulary, D * F4, 256, 8192);
     out->vocab_chunk = out->vocab_chunk > g->vocab ? g->vocab : out->vocab_chunk;
     out->logit_rows = clamp_rows(most->logits, out->vocab_chunk * F4, 128, out->chunk_rows);
+    rs_loader_sizes(g, w, matrices, out->vocab_chunk, &stored, &widened);
     int64_t embed_chunk = out->chunk_rows * rs_weight_bytes(rs_weights_get(w, -1, RS_W_EMBED), 1);
-    int64_t vocab_stored = rs_weight_bytes(rs_weights_get(w, -1, RS_W_UNEMBED), out->vocab_chunk);
     out->residual = B * T * D * F4;
-    out->packed = max64(embed_chunk, max64(vocab_stored, D * F4));
+    out->packed = max64(embed_chunk, D * F4); /* the final norm comes this way too */
     out->weights = stored + widened + out->packed;
     int64_t rounded = matrices == RS_F32 ? 0 : out->chunk_rows * hidden * rs_dtype_block_bytes(matrices);
     out->scratch = rounded + (heads + g->max_pairs * 2) * T * F4 + out->chunk_rows * (2 * hidden + 2 * D) * F4 +

@@ -107,7 +107,8 @@ static rs_status allocate(rs_run *r, rs_error *err) {
     RS_TRY(device_new(r, &r->packed, p->packed, 1, err));
     RS_TRY(device_new(r, &r->targets, tokens, sizeof(int32_t), err));
     RS_TRY(device_new(r, &r->loss, tokens * 3, sizeof(double), err));
-    RS_TRY(rs_loader_create(r, last_layer(r), &r->loader, err));
+    RS_TRY(
+        rs_loader_create(r, last_layer(r), last_layer(r) == g->n_layers - 1 && rs_unembed_wanted(r), &r->loader, err));
 out:
     return st;
 }

@@ -54,7 +54,7 @@ typedef struct rs_run_options {
 typedef struct rs_plan {
     int64_t residual, weights, scratch, vocabulary,
         total;            /* bytes; weights: one layer as stored (read ahead), one as it is multiplied with */
-    int64_t packed;       /* of `weights`: stored rows of the embedding or vocabulary on their way to float32 */
+    int64_t packed;       /* of `weights`: stored rows of the embedding on their way to float32 */
     int64_t stored_bytes; /* read from disk once */
     double flops;         /* of products, with causal and window skipping */
     int64_t tile_rows, chunk_rows, vocab_chunk, logit_rows; /* by the model's shape and the options alone */

@@ -1,6 +1,6 @@
-/* Residual stream -> logits -> loss. The vocabulary is outermost and in chunks: the unembedding is widened chunk by
- * chunk, once, and per token only a running maximum, a running sum and the target's logit are kept; [T, V] never
- * exists. */
+/* Residual stream -> logits -> loss. The vocabulary is outermost and in chunks: the unembedding is read ahead
+ * and widened chunk by chunk, once, and per token only a running maximum, a running sum and the target's logit are
+ * kept; [T, V] never exists. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -93,14 +93,15 @@ out:
     return st;
 }
 
-static rs_status vocabulary_chunk(rs_run *r, int64_t v0, int64_t n, rs_error *err) {
+static rs_status vocabulary_chunk(rs_run *r, int64_t v0, rs_error *err) {
     rs_status st = RS_OK;
-    rs_view w = rs_view_2d(r->vocab, 0, rs_pass_weight_type(r->o.compute), n, r->graph->width);
-    RS_TRY(rs_loader_rows(r, rs_weights_get(r->weights, -1, RS_W_UNEMBED), v0, n, w, err));
+    rs_view w = RS_ABSENT;
+    RS_TRY(rs_loader_vocabulary(r->loader, r, v0, &w, err));
     for (int64_t s = 0; s < r->o.sequences; s++) {
         for (int64_t first = 0; first < r->o.positions; first += r->plan.logit_rows) {
             int64_t rows = r->o.positions - first;
             RS_TRY(logits(r, s, first, rows < r->plan.logit_rows ? rows : r->plan.logit_rows, v0, w, err));
+            RS_TRY(rs_loader_poll(r->loader, r, err));
         }
         if (rs_cancel_requested()) {
             st = rs_fail(err, RS_E_CANCELLED, "cancelled");
@@ -135,10 +136,12 @@ out:
     return st;
 }
 
+bool rs_unembed_wanted(const rs_run *r) { return r->o.loss || rs_pass_watched(r, RS_SITE_LOGITS, -1); }
+
 rs_status rs_unembed_run(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t V = r->graph->vocab;
-    bool wanted = r->o.loss || rs_pass_watched(r, RS_SITE_LOGITS, -1);
+    bool wanted = rs_unembed_wanted(r);
     if (!wanted && !rs_pass_watched(r, RS_SITE_FINAL_NORM, -1)) {
         return RS_OK;
     }
@@ -146,7 +149,7 @@ rs_status rs_unembed_run(rs_run *r, rs_error *err) {
     RS_TRY(final_norm(r, err));
     for (int64_t v0 = 0; v0 < V && wanted; v0 += r->plan.vocab_chunk) {
         int64_t n = V - v0 < r->plan.vocab_chunk ? V - v0 : r->plan.vocab_chunk;
-        RS_TRY(vocabulary_chunk(r, v0, n, err));
+        RS_TRY(vocabulary_chunk(r, v0, err));
         if (r->o.progress) {
             r->o.progress(r->o.progress_ctx, r->graph->n_layers, v0 + n, V);
         }

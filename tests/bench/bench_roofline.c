@@ -185,8 +185,7 @@ static roof_what both(roof_what a, roof_what b) {
                        .keys_once = a.keys_once || b.keys_once,
                        .fused = a.fused || b.fused,
                        .one_kernel = a.one_kernel || b.one_kernel,
-                       .finish_aside = a.finish_aside || b.finish_aside,
-                       .vocabulary_ahead = a.vocabulary_ahead || b.vocabulary_ahead,
+                       .lists_aside = a.lists_aside || b.lists_aside,
                        .pieces = a.pieces || b.pieces,
                        .vectors = a.vectors || b.vectors,
                        .wide = a.wide || b.wide,
@@ -197,8 +196,7 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
     rs_status st = RS_OK;
     const roof_what changes[] = {
         {.name = "as it is"},
-        {.name = "layers finished, lists made by another thread", .finish_aside = true},
-        {.name = "unembedding read ahead by another thread", .vocabulary_ahead = true},
+        {.name = "token lists made by another thread", .lists_aside = true},
         {.name = "statistics cut among threads enough", .wide = true},
         {.name = "rounding, widening: four values for every thread", .vectors = true},
         {.name = "keys and values rounded once a sequence", .keys_once = true},

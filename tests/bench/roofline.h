@@ -68,18 +68,17 @@ typedef struct roof_event {
 /* Changes of op stream or kernels that are thought through, not made. All zero: the program as it is. */
 typedef struct roof_what {
     const char *name;
-    int64_t tile_rows;     /* 0: the program's own */
-    int64_t head_groups;   /* attention tiles of H / head_groups heads each */
-    bool halves;           /* rope, softmax, mix write bfloat16 for the product that reads them */
-    bool keys_once;        /* keys and values are rounded once a sequence, not once a tile */
-    bool fused;            /* softmax makes the sums of PATTERN_REDUCE */
-    bool vectors;          /* rounding and widening give every thread of every block four values */
-    bool wide;             /* statistics are cut among threads enough: chains of 8 loads at most */
-    bool one_kernel;       /* scores, softmax, mix are one kernel: tiles never leave the chip */
-    bool finish_aside;     /* finishing a layer, token lists: done by another thread */
-    bool vocabulary_ahead; /* rows of the unembedding are read by another thread */
-    bool pieces;           /* a product of MIX may be cut along its sum, as one of MATMUL may */
-    bool graphs;           /* launches are replayed: 0.5 us of the host each */
+    int64_t tile_rows;   /* 0: the program's own */
+    int64_t head_groups; /* attention tiles of H / head_groups heads each */
+    bool halves;         /* rope, softmax, mix write bfloat16 for the product that reads them */
+    bool keys_once;      /* keys and values are rounded once a sequence, not once a tile */
+    bool fused;          /* softmax makes the sums of PATTERN_REDUCE */
+    bool vectors;        /* rounding and widening give every thread of every block four values */
+    bool wide;           /* statistics are cut among threads enough: chains of 8 loads at most */
+    bool one_kernel;     /* scores, softmax, mix are one kernel: tiles never leave the chip */
+    bool lists_aside;    /* token lists are made by another thread */
+    bool pieces;         /* a product of MIX may be cut along its sum, as one of MATMUL may */
+    bool graphs;         /* launches are replayed: 0.5 us of the host each */
 } roof_what;
 
 typedef struct roof_log {

@@ -55,9 +55,10 @@ const char *const *roof_assumptions(size_t *n) {
         "behind",
         "the host's own work between launches counts with the processor time measured here, on this machine's core",
         "waiting for a result costs 10 us and empties the queue; pageable bytes are staged at 10 GB/s; weights travel "
-        "beside the work at four fifths of the PCIe rate; their reading from disk is hidden (they are in the page "
-        "cache)",
-        "writing the run file is not counted; clocks do not throttle; no other program uses the card",
+        "beside the work at four fifths of the PCIe rate, and are read by a thread at 10 GB/s before (they are in the "
+        "page cache)",
+        "layers are finished and written by a thread of their own, beside the card",
+        "clocks do not throttle; no other program uses the card",
     };
     *n = sizeof lines / sizeof *lines;
     return lines;
@@ -229,11 +230,12 @@ static void replay_kernel(clocks *k, const roof_event *e) {
     run_on_card(k, e->row, seconds + (cpu ? 0 : GAP));
 }
 
-/* A layer's weights set out when the layer before has been widened, for then they are read and their place is free. In
- * the log their upload stands wherever the reading thread happened to be done, so the time is taken from the waits. */
+/* A part's weights are read when the part before has been widened, for then their place is free, and set out when they
+ * are read. In the log their upload stands wherever the reading thread happened to be done, so the time is taken from
+ * the waits. */
 static void replay_await(clocks *k) {
     double now = fmax(k->device, k->host), from = k->awaited > 0 ? k->awaited : now;
-    double wait = fmax(0, from + k->uploading / k->card->link - now);
+    double wait = fmax(0, from + k->uploading / STAGING + k->uploading / k->card->link - now);
     line_of(k, ROOF_COPY)->seconds += wait;
     line_of(k, ROOF_IDLE)->seconds += now - k->device;
     k->device = k->awaited = now + wait;
@@ -254,8 +256,8 @@ static void replay_mark(clocks *k) {
 }
 
 static void replay_event(clocks *k, const roof_event *e) {
-    bool loss = k->section == ROOF_SECTIONS - 1, aside = loss ? k->what->vocabulary_ahead : k->what->finish_aside;
-    double computed = aside && k->section > 0 ? 0 : e->host;
+    bool loss = k->section == ROOF_SECTIONS - 1, aside = k->what->lists_aside && k->section > 0 && !loss;
+    double computed = aside || e->kind == ROOF_AWAIT ? 0 : e->host; /* waiting for the reading thread: replay_await */
     k->host += computed;
     k->out->host[k->section] += computed;
     line_of(k, e->row)->host += computed;

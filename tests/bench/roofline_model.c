@@ -94,6 +94,12 @@ typedef struct parts {
     rs_run *run;
 } parts;
 
+/* Layers are finished by a thread of their own (analyzer/cli/finishing.h), beside the card. */
+static rs_status leave(void *ctx, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err) {
+    (void)ctx, (void)kind, (void)layer, (void)state, (void)err;
+    return RS_OK;
+}
+
 static rs_status go(roof_run *r, parts *p, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = 0;
@@ -104,7 +110,7 @@ static rs_status go(roof_run *r, parts *p, rs_error *err) {
     RS_TRY(roof_device_open(&r->what, r->context, r->execute, r->threads, &r->log, &p->backend, &p->device, err));
     rs_probe_facts facts = {.graph = p->model.graph, .positions = r->context, .sequences = r->sequences};
     RS_TRY(rs_probes_bytes(kinds, n, &facts, &r->probe_bytes, err));
-    RS_TRY(rs_probes_create(kinds, n, &facts, p->backend, p->device, NULL, NULL, &p->probes, err));
+    RS_TRY(rs_probes_create(kinds, n, &facts, p->backend, p->device, leave, NULL, &p->probes, err));
     marked m = {rs_probes_hook(p->probes), p->device};
     rs_hook hook = {.name = m.probes.name, .ctx = &m, .wants = wants, .observe = observe, .layer_done = layer_done};
     rs_run_options o = {.ids = p->ids,

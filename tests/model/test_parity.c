@@ -205,7 +205,8 @@ static void probe_results(rs_golden *g, const char *name) {
     const rs_probe_kind *kinds[2] = {rs_probe_find("frequency_norm"), rs_probe_find("attention_pattern")};
     rs_probe_facts facts = {.graph = g->graph, .positions = g->corpus.context, .sequences = g->corpus.sequences};
     assert_true(kinds[0] && kinds[1]);
-    if (rs_probes_create(kinds, 2, &facts, g->backend, g->device, see_results, &p, &probes, &err) != RS_OK) {
+    rs_probe_finisher finisher = {&facts, see_results, &p};
+    if (rs_probes_create(kinds, 2, &facts, g->backend, g->device, rs_probe_finish, &finisher, &probes, &err) != RS_OK) {
         fail_msg("%s: %s", name, err.message);
     }
     rs_hook hook = rs_probes_hook(probes);

@@ -65,7 +65,8 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     RS_TRY(rs_weights_bind(checkpoint, graph, arena, &weights, err));
     RS_TRY(rs_device_open(rs_test_device(), 0, &backend, &device, err));
     rs_probe_facts facts = {.graph = graph, .positions = T, .sequences = SEQUENCES, .seed = 3};
-    RS_TRY(rs_probes_create(kinds, n, &facts, backend, device, keep, out, &probes, err));
+    rs_probe_finisher finisher = {&facts, keep, out};
+    RS_TRY(rs_probes_create(kinds, n, &facts, backend, device, rs_probe_finish, &finisher, &probes, err));
     rs_hook hook = rs_probes_hook(probes);
     rs_run_options options = {
         .ids = ids, .sequences = SEQUENCES, .positions = T, .hooks = &hook, .n_hooks = 1, .last_layer = -1};

@@ -69,9 +69,10 @@ static void run_probe(const fake_forward *f, const rs_probe_kind *kind, const ui
                       int64_t n, run *out) {
     rs_error err = {0};
     rs_probe_facts facts = facts_of(f, n);
+    rs_probe_finisher finisher = {&facts, keep, out};
     rs_probes *p = NULL;
     memset(out, 0, sizeof *out);
-    if (rs_probes_create(&kind, 1, &facts, f->backend, f->device, keep, out, &p, &err) != RS_OK) {
+    if (rs_probes_create(&kind, 1, &facts, f->backend, f->device, rs_probe_finish, &finisher, &p, &err) != RS_OK) {
         fail_msg("%s", err.message);
     }
     rs_hook hook = rs_probes_hook(p);
@@ -465,8 +466,9 @@ static void check_allocation(const fake_forward *f, const rs_probe_kind *kind) {
         uint64_t live = rs_alloc_live();
         fake_open(&g, POSITIONS); /* a device of its own: devices keep working memory until they are closed */
         rs_probe_facts facts = facts_of(&g, 1);
+        rs_probe_finisher finisher = {.facts = &facts};
         rs_alloc_fail_at(nth);
-        rs_status st = rs_probes_create(&kind, 1, &facts, g.backend, g.device, NULL, NULL, &p, &err);
+        rs_status st = rs_probes_create(&kind, 1, &facts, g.backend, g.device, rs_probe_finish, &finisher, &p, &err);
         if (st == RS_OK) {
             rs_hook hook = rs_probes_hook(p);
             st = fake_drive(&g, &hook, (uint64_t[]){81}, NULL, 1, POSITIONS, &err);

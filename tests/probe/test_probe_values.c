@@ -70,7 +70,9 @@ static void run_all(const fake_forward *f, rs_arrays results[FAKE_LAYERS]) {
     for (int i = 0; i < SEQUENCES; i++) {
         content[i] = content_of(i);
     }
-    assert_int_equal(rs_probes_create(kinds, n, &facts, f->backend, f->device, keep, results, &p, &err), RS_OK);
+    rs_probe_finisher finisher = {&facts, keep, results};
+    assert_int_equal(rs_probes_create(kinds, n, &facts, f->backend, f->device, rs_probe_finish, &finisher, &p, &err),
+                     RS_OK);
     rs_hook hook = rs_probes_hook(p);
     if (fake_drive(f, &hook, content, NULL, SEQUENCES, 9, &err) != RS_OK) {
         fail_msg("%s", err.message);
