@@ -658,7 +658,7 @@ static double residual(const world *w, const design *d, double *rank) {
     *rank = 0;
     for (int64_t c = 0; c < n; c++) {
         double pivot = M[c * (n + 1) + c];
-        used[c] = pivot > 1e-8;
+        used[c] = pivot > 1e-5; /* rounding leaves 1e-7 of columns that the others make up */
         *rank += used[c];
         for (int64_t a = 0; a < n && used[c]; a++) {
             double by = M[a * (n + 1) + c] / pivot;
