@@ -1,8 +1,9 @@
-/* probes/contribution.c: what each pair adds to the choice of keys. Along the line of logits s + e c, c the pair's part,
- * the attention is an exponential family: E_P c is the first derivative of its log-normaliser, Var_P c the second, so the
- * divergence of scaling the pair by 1 + e is 1/2 e^2 Var_P c for small e. Here that prediction stands beside the real
- * divergence on the same rows. Also how far the pair alone picks the keys that the head picks (contextual agreement,
- * arXiv 2602.03152) and what it adds at position 0, the sink. Position 0 is a visible key like any other here. */
+/* probes/contribution.c: what each pair adds to the choice of keys. Along the line of logits s + e c, c the pair's
+ * part, the attention is an exponential family: E_P c is the first derivative of its log-normaliser, Var_P c the
+ * second, so the divergence of scaling the pair by 1 + e is 1/2 e^2 Var_P c for small e. Here that prediction stands
+ * beside the real divergence on the same rows. Also how far the pair alone picks the keys that the head picks
+ * (contextual agreement, arXiv 2602.03152) and what it adds at position 0, the sink. Position 0 is a visible key like
+ * any other here. */
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
@@ -20,12 +21,12 @@ static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *stat
     rs_status st = RS_OK;
     rs_array *a = NULL;
     const rs_layer *l = &facts->graph->layers[layer];
-    RS_TRY(rs_arrays_add(
-        state, &a, err, "state/contribution/pair", RS_F64, "1",
-        "sums over sampled rows: E_P c - E_U c, Var_P c, sloped, third moment, of un-rotating; KL of scaling, zeroing, "
-        "un-rotating; agreement (K = 256, 5 %); c at position 0, centred",
-        4, "fold", (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "contribution_term", (int64_t)RS_C_TERMS, "pair",
-        (int64_t)l->rope.n_pairs));
+    RS_TRY(rs_arrays_add(state, &a, err, "state/contribution/pair", RS_F64, "1",
+                         "sums over sampled rows: E_P c - E_U c, Var_U c, Var_P c, sloped, third moment, of "
+                         "un-rotating; KL of scaling, zeroing, "
+                         "its part beside position 0, un-rotating; agreement (K = 256, 5 %); c at position 0, centred",
+                         4, "fold", (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "contribution_term",
+                         (int64_t)RS_C_TERMS, "pair", (int64_t)l->rope.n_pairs));
     rs_tally_zero(a);
     RS_TRY(rs_arrays_add(state, &a, err, "state/contribution/rows", RS_F64, "1",
                          "sampled rows; those with more than 256 keys, and chance agreement there; with a 5 % that is "
@@ -45,14 +46,17 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
 }
 
 /* A thread's doubles, all by distance. */
-enum { LINES = 8 };
+enum { LINES = 10 };
 typedef struct row {
     int64_t n;
     bool sink;
-    double *parts;  /* [F, n] */
-    double *z, *s;  /* [n] logit, score */
+    double *parts; /* [F, n] */
+    double *z, *s; /* [n] logit, score */
     double *p, *log_p, *slope;
     double *change, *ranked, *flat; /* [n] work */
+    int64_t n_rest;                 /* keys other than position 0, which is the last by distance */
+    double others;                  /* their share of the attention */
+    double *p_rest, *log_rest;      /* [n_rest] the attention among them */
 } row;
 
 static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
@@ -196,6 +200,7 @@ static void add_divergences(const rs_sampled_rows *s, const row *r, const double
     out[RS_C_THIRD * s->F] += third;
     out[RS_C_KL_SCALE * s->F] += kl_of_step(r, cap, c, RS_SCALE_STEP);
     out[RS_C_KL_ZERO * s->F] += kl_of_step(r, cap, c, -1.0);
+    out[RS_C_KL_REST * s->F] += r->others * rs_row_kl(r->p_rest, r->log_rest, r->change, r->n_rest);
     for (int64_t j = 0; j < r->n; j++) {
         r->flat[j] -= c[j];
     }
@@ -205,11 +210,16 @@ static void add_divergences(const rs_sampled_rows *s, const row *r, const double
 }
 
 static void add_reading(const rs_sampled_rows *s, const row *r, const double *c, double *out) {
-    double sum = 0;
+    double sum = 0, spread = 0;
     for (int64_t j = 0; j < r->n; j++) {
         sum += c[j];
     }
-    out[RS_C_LIFT * s->F] += rs_row_mean(r->p, c, r->n) - sum / (double)r->n;
+    double mean = sum / (double)r->n;
+    for (int64_t j = 0; j < r->n; j++) {
+        spread += (c[j] - mean) * (c[j] - mean);
+    }
+    out[RS_C_LIFT * s->F] += rs_row_mean(r->p, c, r->n) - mean;
+    out[RS_C_SPREAD * s->F] += spread / (double)r->n;
     if (r->sink) {
         double at = c[r->n - 1];
         out[RS_C_SINK * s->F] += at;
@@ -233,13 +243,17 @@ static row open_row(const rs_sampled_rows *s, int64_t h, int64_t i, double *work
     double *lines = work + s->F * s->T;
     r.n = rs_row_keys(s, i, &r.sink);
     r.parts = work;
-    double **line[LINES] = {&r.z, &r.s, &r.p, &r.log_p, &r.slope, &r.change, &r.ranked, &r.flat};
+    double **line[LINES] = {&r.z,      &r.s,      &r.p,    &r.log_p,  &r.slope,
+                            &r.change, &r.ranked, &r.flat, &r.p_rest, &r.log_rest};
     for (int l = 0; l < LINES; l++) {
         *line[l] = lines + l * s->T;
     }
     rs_row_parts(s, h, i, r.n, r.parts, r.z);
     rs_row_cap(s->layer->softcap, r.z, r.n, r.s);
     rs_row_softmax(r.s, r.n, r.p, r.log_p);
+    r.n_rest = r.sink ? r.n - 1 : r.n;
+    rs_row_softmax(r.s, r.n_rest, r.p_rest, r.log_rest);
+    r.others = r.sink ? exp(r.log_p[0] - r.log_rest[0]) : 1.0;
     for (int64_t j = 0; j < r.n && s->layer->softcap > 0.0; j++) {
         double t = r.s[j] / s->layer->softcap;
         r.slope[j] = 1.0 - t * t;
@@ -298,7 +312,8 @@ out:
 
 const rs_probe_kind rs_contribution = {
     .name = "contribution",
-    .title = "what a pair adds to the choice of keys, and what scaling, removing or un-rotating it does to the attention",
+    .title =
+        "what a pair adds to the choice of keys, and what scaling, removing or un-rotating it does to the attention",
     .source = "first and second derivative of the attention's log-normaliser along the pair's part of the logit; "
               "contextual agreement: FASA, ICLR 2026, arXiv 2602.03152; attention sinks: Xiao et al., ICLR 2024",
     .deep = true,

@@ -1,9 +1,10 @@
-/* probes/contribution_finish.c: sums of contribution.c -> results: means over sampled rows, and how well the second order
- * tells the real divergence. */
+/* probes/contribution_finish.c: sums of contribution.c -> results: means over sampled rows, and how well the second
+ * order tells the real divergence. */
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
 #include "probes/tally.h"
+#include "probes/verdict.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ typedef struct result {
     int rows;
 } result;
 
-enum { R_SCALE_PREDICTED, R_SCALE, R_ZERO_PREDICTED, R_ZERO, R_UNROTATE_PREDICTED, R_UNROTATE };
+enum { R_SCALE_PREDICTED, R_SCALE, R_ZERO_PREDICTED, R_ZERO, R_REST, R_UNROTATE_PREDICTED, R_UNROTATE };
 #define HALF_SQUARE (0.5 * 0.1 * 0.1) /* 1/2 RS_SCALE_STEP^2 */
 static const result RESULTS[] = {
     {"kl_scale_predicted", "nats", "second order: half the variance under the attention of a tenth of the pair's part",
@@ -35,15 +36,18 @@ static const result RESULTS[] = {
      RS_C_SLOPED, 0.5, 0, 0, RS_CR_ROWS},
     {"kl_zero", "nats", "divergence of the attention without the pair from the real one", RS_C_KL_ZERO, 1, 0, 0,
      RS_CR_ROWS},
+    {"kl_zero_rest", "nats", "of that, the part among the keys other than position 0", RS_C_KL_REST, 1, 0, 0,
+     RS_CR_ROWS},
     {"kl_unrotate_predicted", "nats",
-     "second order: half the variance under the attention of what un-rotating the pair changes in the logit",
-     RS_C_TURN, 0.5, 0, 0, RS_CR_ROWS},
+     "second order: half the variance under the attention of what un-rotating the pair changes in the logit", RS_C_TURN,
+     0.5, 0, 0, RS_CR_ROWS},
     {"kl_unrotate", "nats", "divergence of the attention with the pair un-rotated from the real one", RS_C_KL_UNROTATE,
      1, 0, 0, RS_CR_ROWS},
     {"kl_zero_third", "nats", "third order: half the variance of the pair's part less a sixth of its third moment",
      RS_C_SLOPED, 0.5, RS_C_THIRD, -1.0 / 6.0, RS_CR_ROWS},
     {"lift", "1", "mean part of the logit under the attention less that under a uniform reader of the same keys",
      RS_C_LIFT, 1, 0, 0, RS_CR_ROWS},
+    {"spread", "1", "variance of the pair's part of the logit over the visible keys", RS_C_SPREAD, 1, 0, 0, RS_CR_ROWS},
     {"variance", "1", "variance of the pair's part of the logit under the attention", RS_C_VARIANCE, 1, 0, 0,
      RS_CR_ROWS},
     {"agreement_256", "1",
@@ -125,19 +129,74 @@ out:
     return st;
 }
 
+/* ---- the verdict ---- */
+
+static rs_verdict verdict_of(const sums *s, int64_t h, int64_t f) {
+    const double *from = s->pair + h * RS_C_TERMS * s->F + f;
+    double rows = s->rows[RS_CR_ROWS];
+    rs_verdict_numbers n = {.zero = rs_tally_ratio(from[RS_C_KL_ZERO * s->F], rows),
+                            .rest = rs_tally_ratio(from[RS_C_KL_REST * s->F], rows),
+                            .unrotate = rs_tally_ratio(from[RS_C_KL_UNROTATE * s->F], rows),
+                            .lift = rs_tally_ratio(from[RS_C_LIFT * s->F], rows),
+                            .spread = rs_tally_ratio(from[RS_C_SPREAD * s->F], rows)};
+    return rs_verdict_of(&n);
+}
+
+static void close_sums(sums *s) {
+    rs_free(s->pair);
+    rs_free(s->rows);
+}
+
+/* Sums over the folds first, first + step, ... */
+static rs_status open_sums(const rs_layer *l, const rs_arrays *state, int first, int step, sums *s, rs_error *err) {
+    rs_status st = RS_OK;
+    *s = (sums){.H = l->heads, .F = l->rope.n_pairs};
+    RS_TRY(rs_tally_sum(state, "state/contribution/pair", first, step, &s->pair, NULL, err));
+    RS_TRY(rs_tally_sum(state, "state/contribution/rows", first, step, &s->rows, NULL, err));
+out:
+    return st;
+}
+
+/* Of each pair, and per head the share of pairs on which two halves of the sequences agree. Where they do not, the pair
+ * is undecided; with one half alone nobody can tell, and the share is NaN. */
+static rs_status finish_verdicts(const sums *s, const sums half[2], rs_arrays *out, rs_error *err) {
+    rs_status st = RS_OK;
+    double *verdict = NULL, *agreement = NULL;
+    bool halves = half[0].rows[RS_CR_ROWS] > 0 && half[1].rows[RS_CR_ROWS] > 0;
+    RS_TRY(add(out, s, "verdict", "1", "what the pair is for: 0 undecided, 1 positional, 2 semantic, 3 bias, 4 idle",
+               true, &verdict, err));
+    RS_TRY(add(out, s, "verdict_agreement", "1",
+               "share of the head's pairs of which the two halves of the sequences say the same", false, &agreement,
+               err));
+    for (int64_t h = 0; h < s->H; h++) {
+        double same = 0;
+        for (int64_t f = 0; f < s->F; f++) {
+            bool agree = !halves || verdict_of(&half[0], h, f) == verdict_of(&half[1], h, f);
+            verdict[h * s->F + f] = agree ? (double)verdict_of(s, h, f) : (double)RS_VERDICT_UNDECIDED;
+            same += agree;
+        }
+        agreement[h] = halves ? rs_tally_ratio(same, (double)s->F) : (double)NAN;
+    }
+out:
+    return st;
+}
+
 rs_status rs_contribution_finish(const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_arrays *out,
                                  rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &facts->graph->layers[layer];
-    sums s = {.H = l->heads, .F = l->rope.n_pairs};
+    sums s = {0}, half[2] = {{0}, {0}};
     double *pairs[N_RESULTS] = {0};
-    RS_TRY(rs_tally_cells(state, "state/contribution/pair", s.H * RS_C_TERMS * s.F, &s.pair, err));
-    RS_TRY(rs_tally_cells(state, "state/contribution/rows", RS_CR_TERMS, &s.rows, err));
+    RS_TRY(open_sums(l, state, 0, 1, &s, err));
+    RS_TRY(open_sums(l, state, 0, 2, &half[0], err));
+    RS_TRY(open_sums(l, state, 1, 2, &half[1], err));
     RS_TRY(finish_pairs(&s, out, pairs, err));
     RS_TRY(finish_fits(&s, pairs, out, err));
     RS_TRY(finish_chance(&s, out, err));
+    RS_TRY(finish_verdicts(&s, half, out, err));
 out:
-    rs_free(s.pair);
-    rs_free(s.rows);
+    close_sums(&s);
+    close_sums(&half[0]);
+    close_sums(&half[1]);
     return st;
 }

@@ -11,6 +11,7 @@
 #include "analyzer/base/arena.h"
 #include "analyzer/forward/run.h"
 #include "probes/probe.h"
+#include "probes/verdict.h"
 #include "tests/support/planted.h"
 #include "tests/support/test_device.h"
 
@@ -218,6 +219,35 @@ static void ignored_pairs_are_found(void **state) {
     }
 }
 
+/* Heads of random weights move attention as much as some trained ones do, and are for nothing. */
+static void check_no_verdict(const found *f, int layer, int head) {
+    static const char *const NAME[RS_VERDICTS] = {"undecided", "positional", "semantic", "bias", "idle"};
+    const double *verdict = get(f, layer, "contribution/verdict");
+    for (int p = 0; p < F; p++) {
+        if (verdict[head * F + p] != RS_VERDICT_UNDECIDED && verdict[head * F + p] != RS_VERDICT_IDLE) {
+            fail_msg("layer %d head %d pair %d: %s, lift %g, spread %g", layer, head, p,
+                     NAME[(int)verdict[head * F + p]], get(f, layer, "contribution/lift")[head * F + p],
+                     get(f, layer, "contribution/spread")[head * F + p]);
+        }
+    }
+}
+
+/* All planted pairs get their verdict, and pairs of zeros are idle. */
+static void verdicts_are_right(void **state) {
+    const found *f = *state;
+    const double *verdict = get(f, 0, "contribution/verdict"), *zero = get(f, 0, "contribution/kl_zero");
+    for (int p = 0; p < F; p++) {
+        assert_near(verdict[PLANTED_PREVIOUS * F + p], p < PLANTED_FAST ? RS_VERDICT_POSITIONAL : RS_VERDICT_IDLE, 0.0);
+        assert_near(verdict[PLANTED_CONTENT * F + p], p == PLANTED_SLOW_PAIR ? RS_VERDICT_SEMANTIC : RS_VERDICT_IDLE,
+                    0.0);
+        assert_near(verdict[PLANTED_SINK * F + p], p == PLANTED_SINK_PAIR ? RS_VERDICT_BIAS : RS_VERDICT_IDLE, 0.0);
+        assert_true(p < PLANTED_USED_PAIRS || verdict[PLANTED_HALF * F + p] == RS_VERDICT_IDLE);
+    }
+    check_no_verdict(f, 0, PLANTED_HALF);
+    /* The head is so sharp that any one of its pairs could go: what keeps them from being idle is their lift. */
+    assert_true(zero[PLANTED_PREVIOUS * F + 2] < RS_IDLE_NATS);
+}
+
 /* What was planted stands out in its own head only. */
 static void nothing_else_is_found(void **state) {
     const found *f = *state;
@@ -239,6 +269,7 @@ static void check_random(const found *f, int layer) {
     const double *share[2] = {get(f, layer, "frequency_norm/q_share"), get(f, layer, "frequency_norm/k_share")};
     const double *zero = get(f, layer, "moments/zero_cost"), *unrotate = get(f, layer, "moments/unrotate_cost");
     for (int h = 0; h < H; h++) {
+        check_no_verdict(f, layer, h);
         assert_true(get(f, layer, "attention_pattern/previous")[h] < 0.15);
         assert_true(get(f, layer, "attention_pattern/first")[h] < 0.3);
         assert_true(get(f, layer, "attention_pattern/diagonal")[h] < 0.15);
@@ -286,8 +317,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
         cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),
-        cmocka_unit_test(nothing_else_is_found),        cmocka_unit_test(random_layer_shows_nothing),
-        cmocka_unit_test(control_model_shows_nothing),
+        cmocka_unit_test(verdicts_are_right),           cmocka_unit_test(nothing_else_is_found),
+        cmocka_unit_test(random_layer_shows_nothing),   cmocka_unit_test(control_model_shows_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

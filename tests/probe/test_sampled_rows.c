@@ -68,8 +68,7 @@ static rs_status keep(void *ctx, const rs_probe_kind *kind, int layer, const rs_
 static void run_probe(world *w, const char *name) {
     rs_error err = {0};
     const rs_probe_kind *kind = rs_probe_find(name);
-    rs_probe_facts facts = {
-        .graph = &w->forward.graph, .positions = w->T, .sequences = SEQUENCES, .seed = SEED};
+    rs_probe_facts facts = {.graph = &w->forward.graph, .positions = w->T, .sequences = SEQUENCES, .seed = SEED};
     rs_probes *p = NULL;
     uint64_t content[SEQUENCES];
     for (int s = 0; s < SEQUENCES; s++) {
@@ -77,8 +76,10 @@ static void run_probe(world *w, const char *name) {
     }
     assert_non_null(kind);
     assert_true(kind->deep);
+    rs_probe_finisher finisher = {&facts, keep, w->results};
     assert_int_equal(
-        rs_probes_create(&kind, 1, &facts, w->forward.backend, w->forward.device, keep, w->results, &p, &err), RS_OK);
+        rs_probes_create(&kind, 1, &facts, w->forward.backend, w->forward.device, rs_probe_finish, &finisher, &p, &err),
+        RS_OK);
     rs_hook hook = rs_probes_hook(p);
     if (fake_drive(&w->forward, &hook, content, NULL, SEQUENCES, 9, &err) != RS_OK) {
         fail_msg("%s", err.message);
@@ -195,16 +196,39 @@ static double divergence(const world *w, const row *r, const double *logits) {
     return sum;
 }
 
+/* The same among the keys other than position 0, times their share of the attention. */
+static double divergence_of_rest(const world *w, const row *r, const double *logits) {
+    row rest = *r;
+    double other = 0, sum = 0;
+    double *log_p = cells(w->T);
+    if (r->first > 0) {
+        return divergence(w, r, logits);
+    }
+    for (int64_t n = 1; n <= r->m; n++) {
+        other += exp(r->log_p[n]);
+    }
+    for (int64_t n = 1; n <= r->m; n++) {
+        log_p[n] = r->log_p[n] - log(other);
+    }
+    rest.first = 1;
+    rest.log_p = log_p;
+    sum = other > 0 ? other * divergence(w, &rest, logits) : 0; /* all of it at position 0 */
+    free(log_p);
+    return sum;
+}
+
 /* --- contribution ------------------------------------------------------------------------------------------------- */
 
 enum {
     LIFT,
+    SPREAD,
     VARIANCE,
     SCALE_PREDICTED,
     SCALE,
     ZERO_PREDICTED,
     THIRD,
     ZERO,
+    REST,
     UNROTATE_PREDICTED,
     UNROTATE,
     TOP_256,
@@ -213,10 +237,21 @@ enum {
     SINK_CENTRED,
     OF_PAIR
 };
-static const char *const PAIR_NAME[OF_PAIR] = {
-    "lift",      "variance",      "kl_scale_predicted",    "kl_scale",    "kl_zero_predicted",
-    "kl_zero_third", "kl_zero",   "kl_unrotate_predicted", "kl_unrotate", "agreement_256",
-    "agreement_5_percent", "sink_logit", "sink_logit_centred"};
+static const char *const PAIR_NAME[OF_PAIR] = {"lift",
+                                               "spread",
+                                               "variance",
+                                               "kl_scale_predicted",
+                                               "kl_scale",
+                                               "kl_zero_predicted",
+                                               "kl_zero_third",
+                                               "kl_zero",
+                                               "kl_zero_rest",
+                                               "kl_unrotate_predicted",
+                                               "kl_unrotate",
+                                               "agreement_256",
+                                               "agreement_5_percent",
+                                               "sink_logit",
+                                               "sink_logit_centred"};
 
 static double moment(const row *r, const double *x, double about, int power) {
     double sum = 0;
@@ -276,6 +311,9 @@ static void add_pair(const world *w, const row *r, int64_t f, double *const out[
     }
     double mean = moment(r, c, 0, 1), var = moment(r, sloped, moment(r, sloped, 0, 1), 2);
     out[LIFT][at] += mean - sum / (double)n;
+    for (int64_t i = r->first; i <= r->m; i++) {
+        out[SPREAD][at] += (c[i] - sum / (double)n) * (c[i] - sum / (double)n) / (double)n;
+    }
     out[VARIANCE][at] += moment(r, c, mean, 2);
     out[SCALE_PREDICTED][at] += 0.005 * var;
     out[ZERO_PREDICTED][at] += 0.5 * var;
@@ -286,6 +324,7 @@ static void add_pair(const world *w, const row *r, int64_t f, double *const out[
         other[i] = r->z[i] - c[i];
     }
     out[ZERO][at] += divergence(w, r, other);
+    out[REST][at] += divergence_of_rest(w, r, other);
     for (int64_t i = r->first; i <= r->m; i++) {
         other[i] = r->z[i] + x[i];
     }
@@ -322,6 +361,35 @@ static void expect_fit(world *w, const char *name, const double *predicted, cons
     expect(w, name, fit, w->H);
 }
 
+/* The rule of verdict.h once more, on the numbers of this file. Where the halves disagree the pair stays undecided. */
+static void expect_verdicts(world *w, double *const out[OF_PAIR]) {
+    const double *got = rs_arrays_find(&w->results[w->number], "contribution/verdict")->data,
+                 *alike = rs_arrays_find(&w->results[w->number], "contribution/verdict_agreement")->data;
+    w->seen += 2;
+    for (int64_t h = 0; h < w->H; h++) {
+        int64_t left_open = 0;
+        for (int64_t c = h * w->F; c < (h + 1) * w->F; c++) {
+            double zero = out[ZERO][c], lift = fabs(out[LIFT][c]), ratio = out[UNROTATE][c] / zero;
+            bool acts = lift >= 1 || lift >= 3 * out[SPREAD][c];
+            int rule = zero < 0.01 && lift < 0.1   ? 4
+                       : !acts                     ? 0
+                       : out[REST][c] < 0.2 * zero ? 3
+                       : ratio <= 0.2              ? 2
+                       : ratio >= 0.5              ? 1
+                                                   : 0;
+            if (got[c] != rule && got[c] != 0.0) {
+                fail_msg(
+                    "T %lld layer %d head %lld: verdict %g, not %d, of zero %g rest %g unrotate %g lift %g spread %g",
+                    (long long)w->T, w->number, (long long)h, got[c], rule, zero, out[REST][c], out[UNROTATE][c],
+                    out[LIFT][c], out[SPREAD][c]);
+            }
+            left_open += got[c] != rule;
+        }
+        assert_true((double)left_open <= (1 - alike[h]) * (double)w->F + 1e-9);
+        assert_true(alike[h] >= 0 && alike[h] <= 1);
+    }
+}
+
 static void check_contribution(world *w) {
     double *out[OF_PAIR], rows = 0, with_256 = 0, with_5 = 0, with_sink = 0, chance_256 = 0, chance_5 = 0;
     for (int i = 0; i < OF_PAIR; i++) {
@@ -356,6 +424,7 @@ static void check_contribution(world *w) {
         chance[0][h] = chance_256 / with_256;
         chance[1][h] = chance_5 / with_5;
     }
+    expect_verdicts(w, out);
     expect_fit(w, "contribution/fit_kl_scale", out[SCALE_PREDICTED], out[SCALE]);
     expect_fit(w, "contribution/fit_kl_zero", out[ZERO_PREDICTED], out[ZERO]);
     expect_fit(w, "contribution/fit_kl_unrotate", out[UNROTATE_PREDICTED], out[UNROTATE]);
@@ -371,8 +440,8 @@ static void check_contribution(world *w) {
 /* --- levels ------------------------------------------------------------------------------------------------------- */
 
 enum { UNIFORM, MEANS, UNROTATED, SHIFT_1, SHIFT_16, PERMUTED_POSITION, PERMUTED_CONTENT, LEVELS };
-static const char *const LEVEL_NAME[LEVELS] = {"uniform",  "means",    "unrotated",         "shift_1",
-                                               "shift_16", "permuted_position", "permuted_content"};
+static const char *const LEVEL_NAME[LEVELS] = {
+    "uniform", "means", "unrotated", "shift_1", "shift_16", "permuted_position", "permuted_content"};
 
 static double complex mean_of(const world *w, int s, int64_t h, int64_t f, bool keys) {
     double complex sum = 0;
@@ -384,8 +453,8 @@ static double complex mean_of(const world *w, int s, int64_t h, int64_t f, bool 
 
 static rs_rng draw(const world *w, const row *r, uint64_t what) {
     rs_rng rng;
-    rs_rng_init(&rng, rs_moments_seed(SEED, w->acts[r->s].ids, w->T) + what * UINT64_C(0x9E3779B97F4A7C15) +
-                          (uint64_t)r->m);
+    rs_rng_init(&rng,
+                rs_moments_seed(SEED, w->acts[r->s].ids, w->T) + what * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)r->m);
     return rng;
 }
 
@@ -795,8 +864,9 @@ static void add_row_cells(const world *w, const row *r, int64_t W, double *out) 
 }
 
 static void check_stability(world *w) {
-    static const char *const NAME[7] = {"semantic_stability", "semantic_stability_exact", "ties",
-                                        "positional_sensitivity", "fast_share", "fast_share_variance", "window"};
+    static const char *const NAME[7] = {
+        "semantic_stability", "semantic_stability_exact", "ties",  "positional_sensitivity",
+        "fast_share",         "fast_share_variance",      "window"};
     int64_t W = w->layer->window > 0 ? w->layer->window : w->forward.graph.trained_context;
     double *out[7];
     W = W < w->T ? W : w->T;
@@ -841,9 +911,8 @@ typedef struct probe {
     const char *name;
     void (*check)(world *w);
 } probe;
-static const probe PROBES[] = {{"contribution", check_contribution},
-                               {"position_content", check_position_content},
-                               {"stability", check_stability}};
+static const probe PROBES[] = {
+    {"contribution", check_contribution}, {"position_content", check_position_content}, {"stability", check_stability}};
 
 static void check_layer(world *w, int layer, const probe *p) {
     w->number = layer;
