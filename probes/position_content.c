@@ -42,7 +42,7 @@ static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *stat
     RS_TRY(declare_heads("state/position_content/pair_swap", "the same with the pair's part as the whole logit",
                          "swap_term", RS_SWAP_TERMS, "pair", l->rope.n_pairs, l->heads, state, err));
     RS_TRY(declare_heads("state/position_content/anova",
-                         "sums of squares of the sampled logits: total; distance, key, both, less what chance explains",
+                         "sums of squares of the sampled logits: distance, key, both, less what chance explains; their totals",
                          "anova_term", RS_ANOVA_TERMS, NULL, 0, l->heads, state, err));
     RS_TRY(rs_arrays_add(state, &a, err, "state/position_content/rows", RS_F64, "1", "sampled rows", 1, "fold",
                          (int64_t)RS_FOLDS));

@@ -23,8 +23,9 @@ enum { RS_SWAP_POSITIONAL, RS_SWAP_SYMBOLIC, RS_SWAP_INTERACTION, RS_SWAP_MASS, 
 /* Blocks of keys; swaps exchange two of them. */
 enum { RS_SWAP_BLOCKS = 8 };
 
-/* Sums of squares over the sampled logits of a sequence, without position 0; explained ones less what chance explains. */
-enum { RS_ANOVA_TOTAL, RS_ANOVA_DISTANCE, RS_ANOVA_KEY, RS_ANOVA_BOTH, RS_ANOVA_TERMS };
+/* Sums of squares over the sampled logits, without position 0: what each factor explains less what chance explains, and
+ * behind these, in the same order, the totals of the sequences that have observations enough to tell. */
+enum { RS_ANOVA_DISTANCE, RS_ANOVA_KEY, RS_ANOVA_BOTH, RS_ANOVA_SHARES, RS_ANOVA_TERMS = 2 * RS_ANOVA_SHARES };
 
 /* Doubles of work for T positions. */
 int64_t rs_swap_work(int64_t T);

@@ -143,7 +143,7 @@ static rs_status finish_anova(const sums *s, rs_arrays *out, rs_error *err) {
         RS_TRY(add(out, s, "anova_", SHARES[i].name, "1", SHARES[i].text, false, &cells, err));
         for (int64_t h = 0; h < s->H; h++) {
             const double *a = s->anova + h * RS_ANOVA_TERMS;
-            double share = rs_tally_ratio(a[SHARES[i].term], a[RS_ANOVA_TOTAL]);
+            double share = rs_tally_ratio(a[SHARES[i].term], a[RS_ANOVA_SHARES + SHARES[i].term]);
             cells[h] = SHARES[i].term == RS_ANOVA_BOTH ? 1.0 - share : share;
         }
     }
