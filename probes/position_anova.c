@@ -156,17 +156,27 @@ static anova open_anova(const double *const *z, const int64_t *keys, const int32
     return a;
 }
 
+/* Sets of rows of which no two share a key: a window may leave gaps. Rows ascend and see what is just behind them. */
+static double row_sets(const anova *a) {
+    double sets = 1;
+    for (int64_t i = 1; i < a->n_rows; i++) {
+        sets += a->row[i] - a->keys[i] + 1 > a->row[i - 1];
+    }
+    return sets;
+}
+
 void rs_anova_rows(const double *const *z, const int64_t *keys, const int32_t *row, int64_t n_rows, int64_t T,
                    double *work, double *out) {
-    /* Constants that rows and factors share; m - n = D ties one trend of all three together. */
+    /* Levels that others make up: a constant between rows and distances; one between rows and keys for every set of rows
+     * that share keys; and, m - n being D, one trend of all three. */
     static const struct {
         bool distances, keys;
-        double shared;
-    } MODEL[RS_ANOVA_SHARES] = {[RS_ANOVA_DISTANCE] = {true, false, 1},
-                                [RS_ANOVA_KEY] = {false, true, 1},
-                                [RS_ANOVA_BOTH] = {true, true, 3}};
+        double constants, sets;
+    } MODEL[RS_ANOVA_SHARES] = {[RS_ANOVA_DISTANCE] = {true, false, 1, 0},
+                                [RS_ANOVA_KEY] = {false, true, 0, 1},
+                                [RS_ANOVA_BOTH] = {true, true, 2, 1}};
     anova a = open_anova(z, keys, row, n_rows, T, work);
-    double means[RS_SAMPLE_ROWS] = {0}, free = -(double)n_rows, raw = residual(&a);
+    double means[RS_SAMPLE_ROWS] = {0}, free = -(double)n_rows, raw = residual(&a), sets = row_sets(&a);
     gather(&a, a.effect, true, a.gradient);
     for (int64_t i = 0; i < n_rows; i++) {
         free += (double)keys[i];
@@ -175,7 +185,8 @@ void rs_anova_rows(const double *const *z, const int64_t *keys, const int32_t *r
     }
     double whole = residual(&a);
     for (int which = 0; which < RS_ANOVA_SHARES && whole > ROUNDING * raw; which++) {
-        double df = choose(&a, MODEL[which].distances, MODEL[which].keys) - MODEL[which].shared;
+        double df = choose(&a, MODEL[which].distances, MODEL[which].keys) -
+                    MODEL[which].constants - MODEL[which].sets * sets;
         if (free - df >= 1) { /* observations are left to tell chance by */
             double left = fit(&a, means, whole);
             out[which] += whole - left - df * left / (free - df);
