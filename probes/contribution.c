@@ -1,8 +1,9 @@
-/* probes/contribution.c: what each pair adds to the choice of keys. Along the line of logits s + e c, c the pair's part,
- * the attention is an exponential family: E_P c is the first derivative of its log-normaliser, Var_P c the second, so the
- * divergence of scaling the pair by 1 + e is 1/2 e^2 Var_P c for small e. Here that prediction stands beside the real
- * divergence on the same rows. Also how far the pair alone picks the keys that the head picks (contextual agreement,
- * arXiv 2602.03152) and what it adds at position 0, the sink. Position 0 is a visible key like any other here. */
+/* probes/contribution.c: what each pair adds to the choice of keys. Along the line of logits s + e c, c the pair's
+ * part, the attention is an exponential family: E_P c is the first derivative of its log-normaliser, Var_P c the
+ * second, so the divergence of scaling the pair by 1 + e is 1/2 e^2 Var_P c for small e. Here that prediction stands
+ * beside the real divergence on the same rows. Also how far the pair alone picks the keys that the head picks
+ * (contextual agreement, arXiv 2602.03152) and what it adds at position 0, the sink. Position 0 is a visible key like
+ * any other here. */
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
@@ -49,8 +50,8 @@ enum { LINES = 8 };
 typedef struct row {
     int64_t n;
     bool sink;
-    double *parts;  /* [F, n] */
-    double *z, *s;  /* [n] logit, score */
+    double *parts; /* [F, n] */
+    double *z, *s; /* [n] logit, score */
     double *p, *log_p, *slope;
     double *change, *ranked, *flat; /* [n] work */
 } row;
@@ -298,7 +299,8 @@ out:
 
 const rs_probe_kind rs_contribution = {
     .name = "contribution",
-    .title = "what a pair adds to the choice of keys, and what scaling, removing or un-rotating it does to the attention",
+    .title =
+        "what a pair adds to the choice of keys, and what scaling, removing or un-rotating it does to the attention",
     .source = "first and second derivative of the attention's log-normaliser along the pair's part of the logit; "
               "contextual agreement: FASA, ICLR 2026, arXiv 2602.03152; attention sinks: Xiao et al., ICLR 2024",
     .deep = true,

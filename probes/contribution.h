@@ -4,8 +4,8 @@
 
 #include "probes/kinds.h"
 
-/* Sums over sampled rows, per head and pair. c: the pair's part of the logit; P: the attention; U: a uniform reader of the
- * same keys; slope: ds/dz of the soft-cap (1 without one). */
+/* Sums over sampled rows, per head and pair. c: the pair's part of the logit; P: the attention; U: a uniform reader of
+ * the same keys; slope: ds/dz of the soft-cap (1 without one). */
 enum {
     RS_C_LIFT,         /* E_P c - E_U c */
     RS_C_VARIANCE,     /* Var_P c */
@@ -22,15 +22,7 @@ enum {
     RS_C_TERMS
 };
 /* The same for every head: numbers of rows, and what agreement chance would give. */
-enum {
-    RS_CR_ROWS,
-    RS_CR_FIXED,
-    RS_CR_FIXED_CHANCE,
-    RS_CR_SHARE,
-    RS_CR_SHARE_CHANCE,
-    RS_CR_SINK,
-    RS_CR_TERMS
-};
+enum { RS_CR_ROWS, RS_CR_FIXED, RS_CR_FIXED_CHANCE, RS_CR_SHARE, RS_CR_SHARE_CHANCE, RS_CR_SINK, RS_CR_TERMS };
 
 enum { RS_TOP_FIXED = 256, RS_TOP_PART = 20 }; /* FASA's K; 5 % */
 static const double RS_SCALE_STEP = -0.1;

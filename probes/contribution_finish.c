@@ -1,5 +1,5 @@
-/* probes/contribution_finish.c: sums of contribution.c -> results: means over sampled rows, and how well the second order
- * tells the real divergence. */
+/* probes/contribution_finish.c: sums of contribution.c -> results: means over sampled rows, and how well the second
+ * order tells the real divergence. */
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
@@ -36,8 +36,8 @@ static const result RESULTS[] = {
     {"kl_zero", "nats", "divergence of the attention without the pair from the real one", RS_C_KL_ZERO, 1, 0, 0,
      RS_CR_ROWS},
     {"kl_unrotate_predicted", "nats",
-     "second order: half the variance under the attention of what un-rotating the pair changes in the logit",
-     RS_C_TURN, 0.5, 0, 0, RS_CR_ROWS},
+     "second order: half the variance under the attention of what un-rotating the pair changes in the logit", RS_C_TURN,
+     0.5, 0, 0, RS_CR_ROWS},
     {"kl_unrotate", "nats", "divergence of the attention with the pair un-rotated from the real one", RS_C_KL_UNROTATE,
      1, 0, 0, RS_CR_ROWS},
     {"kl_zero_third", "nats", "third order: half the variance of the pair's part less a sixth of its third moment",

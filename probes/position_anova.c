@@ -1,12 +1,11 @@
-/* probes/position_anova.c: how much of the sampled logits depends on the distance, how much on the key, how much on both at
- * once (metrics C3). Per head and sequence, over sampled rows m and keys n >= 1, by least squares:
- *   total     SS left by z = row + e: softmax does not see what a row has in common
- *   distance  what z = row + a(distance) + e explains of it
- *   key       what z = row + b(key) + e explains: the key's content as this sequence has it
- *   both      what z = row + a(distance) + b(key) + e explains
- * The rows do not balance distances over keys: distance and key alone overlap and need not add up to `both`. What many
- * small groups explain by chance is taken off: SS - df MS_e (epsilon squared, Kelley 1935), MS_e = what is left / its
- * degrees of freedom. A distance is a group of its own up to 2,048 (the axis profile_distance). */
+/* probes/position_anova.c: how much of the sampled logits depends on the distance, how much on the key, how much on
+ * both at once (metrics C3). Per head and sequence, over sampled rows m and keys n >= 1, by least squares: total     SS
+ * left by z = row + e: softmax does not see what a row has in common distance  what z = row + a(distance) + e explains
+ * of it key       what z = row + b(key) + e explains: the key's content as this sequence has it both      what z = row
+ * + a(distance) + b(key) + e explains The rows do not balance distances over keys: distance and key alone overlap and
+ * need not add up to `both`. What many small groups explain by chance is taken off: SS - df MS_e (epsilon squared,
+ * Kelley 1935), MS_e = what is left / its degrees of freedom. A distance is a group of its own up to 2,048 (the axis
+ * profile_distance). */
 #include "probes/position_content.h"
 
 #include "probes/axis.h"
@@ -167,8 +166,8 @@ static double row_sets(const anova *a) {
 
 void rs_anova_rows(const double *const *z, const int64_t *keys, const int32_t *row, int64_t n_rows, int64_t T,
                    double *work, double *out) {
-    /* Levels that others make up: a constant between rows and distances; one between rows and keys for every set of rows
-     * that share keys; and, m - n being D, one trend of all three. */
+    /* Levels that others make up: a constant between rows and distances; one between rows and keys for every set of
+     * rows that share keys; and, m - n being D, one trend of all three. */
     static const struct {
         bool distances, keys;
         double constants, sets;
@@ -185,8 +184,8 @@ void rs_anova_rows(const double *const *z, const int64_t *keys, const int32_t *r
     }
     double whole = residual(&a);
     for (int which = 0; which < RS_ANOVA_SHARES && whole > ROUNDING * raw; which++) {
-        double df = choose(&a, MODEL[which].distances, MODEL[which].keys) -
-                    MODEL[which].constants - MODEL[which].sets * sets;
+        double df =
+            choose(&a, MODEL[which].distances, MODEL[which].keys) - MODEL[which].constants - MODEL[which].sets * sets;
         if (free - df >= 1) { /* observations are left to tell chance by */
             double left = fit(&a, means, whole);
             out[which] += whole - left - df * left / (free - df);

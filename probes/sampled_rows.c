@@ -31,8 +31,8 @@ rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, 
     size_t T = (size_t)facts->positions;
     rs_device_info info = {0};
     b->info(d, &info);
-    *s = (rs_sampled_rows){.T = facts->positions, .layer_number = -1, .work_cells = work_cells,
-                           .increments = increments};
+    *s = (rs_sampled_rows){
+        .T = facts->positions, .layer_number = -1, .work_cells = work_cells, .increments = increments};
     s->threads = info.threads > 0 ? info.threads : omp_get_max_threads();
     RS_TRY(RS_NEW(&s->gain, m.pairs, err));
     RS_TRY(RS_NEW(&s->cos, m.pairs * (T + RS_ROWS_SHIFT), err));
@@ -305,9 +305,9 @@ static double log_tilted(const double *log_p, const double *change, double mean,
     return top + log(sum);
 }
 
-/* KL(P || P') = log sum_n P e^{y}, y = change - E_P change: both logarithms of P cancel but for the normaliser. Where e^y
- * fits a double, sum P (e^y - 1) keeps small divergences exact: what P has lost below 1e-308 is then worth less than
- * 1e-40. */
+/* KL(P || P') = log sum_n P e^{y}, y = change - E_P change: both logarithms of P cancel but for the normaliser. Where
+ * e^y fits a double, sum P (e^y - 1) keeps small divergences exact: what P has lost below 1e-308 is then worth less
+ * than 1e-40. */
 double rs_row_kl(const double *p, const double *log_p, const double *change, int64_t n) {
     double mean = rs_row_mean(p, change, n), farthest = 0.0, sum = 0.0;
     for (int64_t j = 0; j < n; j++) {

@@ -1,5 +1,5 @@
-/* probes/stability_cells.c: stability of a preference between two keys, and sensitivity to a step, over a window of virtual
- * distances D uniform on 0..W-1 (arXiv 2609.39929; metrics 4.1, M31-M33). */
+/* probes/stability_cells.c: stability of a preference between two keys, and sensitivity to a step, over a window of
+ * virtual distances D uniform on 0..W-1 (arXiv 2609.39929; metrics 4.1, M31-M33). */
 #include "probes/stability.h"
 
 #include "probes/closed_form.h"
@@ -107,8 +107,8 @@ void rs_stability_triplet(const rs_stability_tables *t, const rs_coefficients *x
     out[RS_ST_TRIPLETS] += 1.0;
 }
 
-void rs_stability_pair(const rs_stability_tables *t, const rs_coefficients *x, const double *cosine,
-                       const double *sine, int64_t stride, double *line, double *out) {
+void rs_stability_pair(const rs_stability_tables *t, const rs_coefficients *x, const double *cosine, const double *sine,
+                       int64_t stride, double *line, double *out) {
     double all = 0, fast = 0, change = 0;
     int64_t steps = t->window - 1;
     for (int64_t f = 0; f < t->F; f++) {

@@ -217,8 +217,8 @@ static void ignored_pairs_are_found(void **state) {
     }
 }
 
-/* The probes of single rows: in the head that looks back, attention stays where it is when contents are exchanged; in the
- * head that looks for a class it goes with them. */
+/* The probes of single rows: in the head that looks back, attention stays where it is when contents are exchanged; in
+ * the head that looks for a class it goes with them. */
 static void position_and_content_are_told_apart(void **state) {
     const found *f = *state;
     const int back = PLANTED_PREVIOUS, class = PLANTED_CONTENT, slow = PLANTED_SLOW_PAIR;
@@ -356,11 +356,16 @@ static int teardown(void **state) {
 int main(void) {
     rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
-        cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),
-        cmocka_unit_test(nothing_else_is_found),        cmocka_unit_test(random_layer_shows_nothing),
-        cmocka_unit_test(control_model_shows_nothing),  cmocka_unit_test(position_and_content_are_told_apart),
-        cmocka_unit_test(contributions_are_where_they_were_planted), cmocka_unit_test(stability_is_what_was_planted),
+        cmocka_unit_test(previous_token_head_is_found),
+        cmocka_unit_test(content_head_is_found),
+        cmocka_unit_test(sink_head_is_found),
+        cmocka_unit_test(ignored_pairs_are_found),
+        cmocka_unit_test(nothing_else_is_found),
+        cmocka_unit_test(random_layer_shows_nothing),
+        cmocka_unit_test(control_model_shows_nothing),
+        cmocka_unit_test(position_and_content_are_told_apart),
+        cmocka_unit_test(contributions_are_where_they_were_planted),
+        cmocka_unit_test(stability_is_what_was_planted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,6 +1,6 @@
-/* Every finished array of the default probes against the same quantity computed from the same activations by plain double
- * loops, by its definition in docs/store.md. Position 0 of q, k and v is a thousand times as long as the rest: one
- * token of it in an average shows. */
+/* Every finished array of the default probes against the same quantity computed from the same activations by plain
+ * double loops, by its definition in docs/store.md. Position 0 of q, k and v is a thousand times as long as the rest:
+ * one token of it in an average shows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -68,8 +68,7 @@ static rs_status keep(void *ctx, const rs_probe_kind *kind, int layer, const rs_
 static void run_probe(world *w, const char *name) {
     rs_error err = {0};
     const rs_probe_kind *kind = rs_probe_find(name);
-    rs_probe_facts facts = {
-        .graph = &w->forward.graph, .positions = w->T, .sequences = SEQUENCES, .seed = SEED};
+    rs_probe_facts facts = {.graph = &w->forward.graph, .positions = w->T, .sequences = SEQUENCES, .seed = SEED};
     rs_probes *p = NULL;
     uint64_t content[SEQUENCES];
     for (int s = 0; s < SEQUENCES; s++) {
@@ -213,10 +212,19 @@ enum {
     SINK_CENTRED,
     OF_PAIR
 };
-static const char *const PAIR_NAME[OF_PAIR] = {
-    "lift",      "variance",      "kl_scale_predicted",    "kl_scale",    "kl_zero_predicted",
-    "kl_zero_third", "kl_zero",   "kl_unrotate_predicted", "kl_unrotate", "agreement_256",
-    "agreement_5_percent", "sink_logit", "sink_logit_centred"};
+static const char *const PAIR_NAME[OF_PAIR] = {"lift",
+                                               "variance",
+                                               "kl_scale_predicted",
+                                               "kl_scale",
+                                               "kl_zero_predicted",
+                                               "kl_zero_third",
+                                               "kl_zero",
+                                               "kl_unrotate_predicted",
+                                               "kl_unrotate",
+                                               "agreement_256",
+                                               "agreement_5_percent",
+                                               "sink_logit",
+                                               "sink_logit_centred"};
 
 static double moment(const row *r, const double *x, double about, int power) {
     double sum = 0;
@@ -371,8 +379,8 @@ static void check_contribution(world *w) {
 /* --- levels ------------------------------------------------------------------------------------------------------- */
 
 enum { UNIFORM, MEANS, UNROTATED, SHIFT_1, SHIFT_16, PERMUTED_POSITION, PERMUTED_CONTENT, LEVELS };
-static const char *const LEVEL_NAME[LEVELS] = {"uniform",  "means",    "unrotated",         "shift_1",
-                                               "shift_16", "permuted_position", "permuted_content"};
+static const char *const LEVEL_NAME[LEVELS] = {
+    "uniform", "means", "unrotated", "shift_1", "shift_16", "permuted_position", "permuted_content"};
 
 static double complex mean_of(const world *w, int s, int64_t h, int64_t f, bool keys) {
     double complex sum = 0;
@@ -384,8 +392,8 @@ static double complex mean_of(const world *w, int s, int64_t h, int64_t f, bool 
 
 static rs_rng draw(const world *w, const row *r, uint64_t what) {
     rs_rng rng;
-    rs_rng_init(&rng, rs_moments_seed(SEED, w->acts[r->s].ids, w->T) + what * UINT64_C(0x9E3779B97F4A7C15) +
-                          (uint64_t)r->m);
+    rs_rng_init(&rng,
+                rs_moments_seed(SEED, w->acts[r->s].ids, w->T) + what * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)r->m);
     return rng;
 }
 
@@ -624,8 +632,8 @@ static void free_design(design *d) {
     free(d->key);
 }
 
-/* Residual of z = row + a(distance), + b(key): normal equations by elimination; columns that the others make up are left
- * out. *rank: of the design. */
+/* Residual of z = row + a(distance), + b(key): normal equations by elimination; columns that the others make up are
+ * left out. *rank: of the design. */
 static double residual(const world *w, const design *d, bool distances, bool keys, double *rank) {
     int64_t n = w->n_rows + 2 * w->T;
     double *M = cells(n * (n + 1)), *x = cells(n), sum = 0;
@@ -788,8 +796,9 @@ static void add_row_cells(const world *w, const row *r, int64_t W, double *out) 
 }
 
 static void check_stability(world *w) {
-    static const char *const NAME[7] = {"semantic_stability", "semantic_stability_exact", "ties",
-                                        "positional_sensitivity", "fast_share", "fast_share_variance", "window"};
+    static const char *const NAME[7] = {
+        "semantic_stability", "semantic_stability_exact", "ties",  "positional_sensitivity",
+        "fast_share",         "fast_share_variance",      "window"};
     int64_t W = w->layer->window > 0 ? w->layer->window : w->forward.graph.trained_context;
     double *out[7];
     W = W > 0 && W < w->T ? W : w->T; /* 0: the model does not say */
@@ -834,9 +843,8 @@ typedef struct probe {
     const char *name;
     void (*check)(world *w);
 } probe;
-static const probe PROBES[] = {{"contribution", check_contribution},
-                               {"position_content", check_position_content},
-                               {"stability", check_stability}};
+static const probe PROBES[] = {
+    {"contribution", check_contribution}, {"position_content", check_position_content}, {"stability", check_stability}};
 
 static void check_layer(world *w, int layer, const probe *p) {
     w->number = layer;
