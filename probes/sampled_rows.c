@@ -311,9 +311,10 @@ static double log_tilted(const double *log_p, const double *change, double mean,
 double rs_row_kl(const double *p, const double *log_p, const double *change, int64_t n) {
     double mean = rs_row_mean(p, change, n), farthest = 0.0, sum = 0.0;
     for (int64_t j = 0; j < n; j++) {
-        farthest = fmax(farthest, fabs(change[j] - mean));
+        double far = fabs(change[j] - mean);
+        farthest = far > farthest ? far : farthest;
     }
-    if (!(farthest <= 600.0)) {
+    if (farthest > 600.0) {
         return log_tilted(log_p, change, mean, n);
     }
     for (int64_t j = 0; j < n; j++) {
