@@ -282,7 +282,7 @@ static void swapped_head(const void *ctx, int64_t first, int64_t other, int64_t 
 }
 
 static void add_swaps(const row *r, const places *at) {
-    int order[RS_SWAP_BLOCKS];
+    int order[RS_SWAP_BLOCKS] = {0};
     int64_t F = r->rows->F;
     rs_rng rng = draw(r->rows, r->i, DRAW_BLOCKS);
     for (int b = 0; b < RS_SWAP_BLOCKS; b++) {

@@ -278,10 +278,10 @@ void rs_row_softmax(const double *s, int64_t n, double *p, double *log_p) {
         p[j] = exp(s[j] - top);
         sum += p[j];
     }
-    double share = 1.0 / sum, log_sum = log(sum);
+    double share = 1.0 / sum, log_share = log(share);
     for (int64_t j = 0; j < n; j++) {
         p[j] *= share;
-        log_p[j] = s[j] - top - log_sum;
+        log_p[j] = s[j] - top + log_share;
     }
 }
 
@@ -295,14 +295,14 @@ double rs_row_mean(const double *p, const double *x, int64_t n) {
 
 /* log sum_n P e^{y}, where e^{y} or 1/P may not fit a double. */
 static double log_tilted(const double *log_p, const double *change, double mean, int64_t n) {
-    double top = -INFINITY, sum = 0.0;
+    double top = -INFINITY, others = -1.0; /* the largest term is 1 */
     for (int64_t j = 0; j < n; j++) {
         top = fmax(top, log_p[j] + (change[j] - mean));
     }
     for (int64_t j = 0; j < n; j++) {
-        sum += exp(log_p[j] + (change[j] - mean) - top);
+        others += exp(log_p[j] + (change[j] - mean) - top);
     }
-    return top + log(sum);
+    return top + log1p(others);
 }
 
 /* KL(P || P') = log sum_n P e^{y}, y = change - E_P change: both logarithms of P cancel but for the normaliser. Where

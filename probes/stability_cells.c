@@ -21,7 +21,8 @@ static rs_complex mean_phase(double w, int64_t W) {
     const double turn = 6.283185307179586476925;
     double x = w - turn * nearbyint(w / turn), n = (double)W;
     double length = sinc(0.5 * n * x) / sinc(0.5 * x), angle = 0.5 * (n - 1.0) * x;
-    return (rs_complex){length * cos(angle), length * sin(angle)};
+    rs_complex m = {.re = length * cos(angle), .im = length * sin(angle)};
+    return m;
 }
 
 void rs_stability_prepare(rs_stability_tables *t) {
