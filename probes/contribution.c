@@ -239,10 +239,9 @@ static void add_agreement(const rs_sampled_rows *s, const row *r, const top whol
 }
 
 static row open_row(const rs_sampled_rows *s, int64_t h, int64_t i, double *work) {
-    row r;
+    row r = {.parts = work};
     double *lines = work + s->F * s->T;
     r.n = rs_row_keys(s, i, &r.sink);
-    r.parts = work;
     double **line[LINES] = {&r.z,      &r.s,      &r.p,    &r.log_p,  &r.slope,
                             &r.change, &r.ranked, &r.flat, &r.p_rest, &r.log_rest};
     for (int l = 0; l < LINES; l++) {

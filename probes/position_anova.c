@@ -1,12 +1,11 @@
-/* probes/position_anova.c: how much of the sampled logits depends on the distance, how much on the key, how much on both at
- * once (metrics C3). Per head and sequence, over sampled rows m and keys n >= 1:
- *   total     SS of y = z - mean of its row: softmax does not see the mean of a row
- *   distance  SS between the groups of y with one distance, whatever the key
- *   key       SS between the groups of y with one key, whatever the distance: the key's content as this sequence has it
- *   both      SS explained by z = row + a(distance) + b(key) + e, least squares over all rows at once
- * The groups of one factor are not balanced over those of the other: distance and key alone overlap and need not add up
- * to `both`. What many small groups explain by chance is taken off: SS - df MS_e (epsilon squared, Kelley 1935), MS_e =
- * (SS_total - SS) / its degrees of freedom. A distance is a group of its own up to 2,048 (the axis profile_distance). */
+/* probes/position_anova.c: how much of the sampled logits depends on the distance, how much on the key, how much on
+ * both at once (metrics C3). Per head and sequence, over sampled rows m and keys n >= 1, by least squares: total     SS
+ * left by z = row + e: softmax does not see what a row has in common distance  what z = row + a(distance) + e explains
+ * of it key       what z = row + b(key) + e explains: the key's content as this sequence has it both      what z = row
+ * + a(distance) + b(key) + e explains The rows do not balance distances over keys: distance and key alone overlap and
+ * need not add up to `both`. What many small groups explain by chance is taken off: SS - df MS_e (epsilon squared,
+ * Kelley 1935), MS_e = what is left / its degrees of freedom. A distance is a group of its own up to 2,048 (the axis
+ * profile_distance). */
 #include "probes/position_content.h"
 
 #include "probes/axis.h"
@@ -18,6 +17,8 @@
  * another's mirror. The squared residual of the equations, over their diagonal, falls below SETTLED of the total. */
 enum { STEPS = 1000 };
 static const double SETTLED = 1e-14;
+/* Of the sum of squares: a row that varies less does not vary. */
+static const double ROUNDING = 1e-24;
 
 enum { ROWS, DISTANCES, KEYS, FACTORS };
 
@@ -30,9 +31,10 @@ typedef struct anova {
     /* Levels of the three factors behind one another, levels[FACTORS] of them in all. */
     int64_t levels[FACTORS + 1]; /* where each factor's begin */
     double *count, *effect, *gradient, *step, *image;
+    double *fitted; /* count of the levels that the model at hand has, 0 of the others */
 } anova;
 
-enum { VECTORS = 5 };
+enum { VECTORS = 6 };
 
 int64_t rs_anova_work(int64_t T) { return T + RS_PROFILE_POINTS + VECTORS * (RS_SAMPLE_ROWS + RS_PROFILE_POINTS + T); }
 
@@ -79,21 +81,9 @@ static double product(const double *a, const double *b, int64_t n) {
     return sum;
 }
 
-/* x / count, level by level; 0 where nothing was observed. */
+/* x / count of a level of the model; 0 of one that is not in it or was never observed. */
 static double share(const anova *a, const double *x, int64_t level) {
-    return a->count[level] > 0 ? x[level] / a->count[level] : 0.0;
-}
-
-/* SS between the levels of one factor when the rows' means are taken off and nothing else; *groups: how many there are.
- * The gradient holds the sums of what is left. */
-static double between(const anova *a, int which, double *groups) {
-    double sum = 0;
-    *groups = 0;
-    for (int64_t level = a->levels[which]; level < a->levels[which + 1]; level++) {
-        sum += a->gradient[level] * share(a, a->gradient, level);
-        *groups += a->count[level] > 0;
-    }
-    return sum;
+    return a->fitted[level] > 0 ? x[level] / a->fitted[level] : 0.0;
 }
 
 static double steepness(const anova *a) {
@@ -104,11 +94,25 @@ static double steepness(const anova *a) {
     return sum;
 }
 
-/* Least squares over all three factors, from the effects that stand there. Returns the SS of the residual. */
-static double fit_all(const anova *a, double whole) {
+/* The model's factors: rows, and those named. Returns how many of their levels were observed, without the rows'. */
+static double choose(const anova *a, bool distances, bool keys) {
+    double n = 0;
+    for (int64_t level = 0; level < a->levels[FACTORS]; level++) {
+        bool row = level < a->levels[DISTANCES], distance = !row && level < a->levels[KEYS];
+        a->fitted[level] = row || (distance ? distances : keys) ? a->count[level] : 0.0;
+        n += !row && a->fitted[level] > 0;
+    }
+    return n;
+}
+
+/* Least squares over the model's factors, from rows with these means on. Returns the SS of the residual. */
+static double fit(const anova *a, const double *means, double whole) {
     int64_t n = a->levels[FACTORS];
-    double now = steepness(a), before = 0;
+    memset(a->effect, 0, (size_t)n * sizeof *a->effect);
     memset(a->step, 0, (size_t)n * sizeof *a->step);
+    memcpy(a->effect, means, (size_t)a->n_rows * sizeof *means);
+    gather(a, a->effect, true, a->gradient);
+    double now = steepness(a), before = 0;
     for (int k = 0; k < STEPS && now > SETTLED * whole; k++) {
         for (int64_t level = 0; level < n; level++) {
             a->step[level] = share(a, a->gradient, level) + (k > 0 ? now / before : 0.0) * a->step[level];
@@ -128,17 +132,12 @@ static double fit_all(const anova *a, double whole) {
     return residual(a);
 }
 
-/* SS less what df free levels explain of noise. */
-static double above_chance(double whole, double explained, double df, double free) {
-    return explained - df * (whole - explained) / (free - df);
-}
-
 static anova open_anova(const double *const *z, const int64_t *keys, const int32_t *row, int64_t n_rows, int64_t T,
                         double *work) {
     anova a = {.z = z, .keys = keys, .row = row, .n_rows = n_rows, .T = T, .group = work};
     double *axis = work + T, *vectors = axis + RS_PROFILE_POINTS;
     int64_t points = rs_profile_axis(T, axis), n = n_rows + points + T;
-    double **at[VECTORS] = {&a.count, &a.effect, &a.gradient, &a.step, &a.image};
+    double **at[VECTORS] = {&a.count, &a.effect, &a.gradient, &a.step, &a.image, &a.fitted};
     a.levels[DISTANCES] = n_rows;
     a.levels[KEYS] = n_rows + points;
     a.levels[FACTORS] = n;
@@ -156,25 +155,41 @@ static anova open_anova(const double *const *z, const int64_t *keys, const int32
     return a;
 }
 
+/* Sets of rows of which no two share a key: a window may leave gaps. Rows ascend and see what is just behind them. */
+static double row_sets(const anova *a) {
+    double sets = 1;
+    for (int64_t i = 1; i < a->n_rows; i++) {
+        sets += a->row[i] - a->keys[i] + 1 > a->row[i - 1];
+    }
+    return sets;
+}
+
 void rs_anova_rows(const double *const *z, const int64_t *keys, const int32_t *row, int64_t n_rows, int64_t T,
                    double *work, double *out) {
+    /* Levels that others make up: a constant between rows and distances; one between rows and keys for every set of
+     * rows that share keys; and, m - n being D, one trend of all three. */
+    static const struct {
+        bool distances, keys;
+        double constants, sets;
+    } MODEL[RS_ANOVA_SHARES] = {[RS_ANOVA_DISTANCE] = {true, false, 1, 0},
+                                [RS_ANOVA_KEY] = {false, true, 0, 1},
+                                [RS_ANOVA_BOTH] = {true, true, 2, 1}};
     anova a = open_anova(z, keys, row, n_rows, T, work);
-    double seen = 0, distances = 0, key_groups = 0;
+    double means[RS_SAMPLE_ROWS] = {0}, free = -(double)n_rows, raw = residual(&a), sets = row_sets(&a);
     gather(&a, a.effect, true, a.gradient);
     for (int64_t i = 0; i < n_rows; i++) {
-        seen += (double)keys[i];
-        a.effect[i] = share(&a, a.gradient, i);
+        free += (double)keys[i];
+        means[i] = keys[i] > 0 ? a.gradient[i] / (double)keys[i] : 0.0;
+        a.effect[i] = means[i];
     }
-    gather(&a, a.effect, true, a.gradient);
-    double whole = residual(&a), free = seen - (double)n_rows;
-    double by_distance = between(&a, DISTANCES, &distances), by_key = between(&a, KEYS, &key_groups);
-    /* m - n = D ties one trend of the three together. */
-    double both_df = (distances - 1) + (key_groups - 1) - 1;
-    if (!(whole > 0) || free - both_df < 1) {
-        return;
+    double whole = residual(&a);
+    for (int which = 0; which < RS_ANOVA_SHARES && whole > ROUNDING * raw; which++) {
+        double df =
+            choose(&a, MODEL[which].distances, MODEL[which].keys) - MODEL[which].constants - MODEL[which].sets * sets;
+        if (free - df >= 1) { /* observations are left to tell chance by */
+            double left = fit(&a, means, whole);
+            out[which] += whole - left - df * left / (free - df);
+            out[RS_ANOVA_SHARES + which] += whole;
+        }
     }
-    out[RS_ANOVA_TOTAL] += whole;
-    out[RS_ANOVA_DISTANCE] += above_chance(whole, by_distance, distances - 1, free);
-    out[RS_ANOVA_KEY] += above_chance(whole, by_key, key_groups - 1, free);
-    out[RS_ANOVA_BOTH] += above_chance(whole, whole - fit_all(&a, whole), both_df, free);
 }

@@ -41,9 +41,10 @@ static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *stat
                          "swap_term", RS_SWAP_TERMS, NULL, 0, l->heads, state, err));
     RS_TRY(declare_heads("state/position_content/pair_swap", "the same with the pair's part as the whole logit",
                          "swap_term", RS_SWAP_TERMS, "pair", l->rope.n_pairs, l->heads, state, err));
-    RS_TRY(declare_heads("state/position_content/anova",
-                         "sums of squares of the sampled logits: total; distance, key, both, less what chance explains",
-                         "anova_term", RS_ANOVA_TERMS, NULL, 0, l->heads, state, err));
+    RS_TRY(declare_heads(
+        "state/position_content/anova",
+        "sums of squares of the sampled logits: distance, key, both, less what chance explains; their totals",
+        "anova_term", RS_ANOVA_TERMS, NULL, 0, l->heads, state, err));
     RS_TRY(rs_arrays_add(state, &a, err, "state/position_content/rows", RS_F64, "1", "sampled rows", 1, "fold",
                          (int64_t)RS_FOLDS));
     rs_tally_zero(a);
@@ -229,8 +230,8 @@ static void permuted_part(const row *r, int64_t f, int64_t unused) {
     rs_row_query(s, r->h, r->i, f, q);
     for (int64_t j = 0; j < r->n; j++) {
         int64_t from = (int64_t)r->moved[j];
-        r->line[j] = s->gain[f] * ((q[0] * re[from] + q[1] * im[from]) * c[j] -
-                                   (q[1] * re[from] - q[0] * im[from]) * d[j]);
+        r->line[j] =
+            s->gain[f] * ((q[0] * re[from] + q[1] * im[from]) * c[j] - (q[1] * re[from] - q[0] * im[from]) * d[j]);
     }
 }
 
@@ -281,7 +282,7 @@ static void swapped_head(const void *ctx, int64_t first, int64_t other, int64_t 
 }
 
 static void add_swaps(const row *r, const places *at) {
-    int order[RS_SWAP_BLOCKS];
+    int order[RS_SWAP_BLOCKS] = {0};
     int64_t F = r->rows->F;
     rs_rng rng = draw(r->rows, r->i, DRAW_BLOCKS);
     for (int b = 0; b < RS_SWAP_BLOCKS; b++) {

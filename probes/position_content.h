@@ -23,17 +23,19 @@ enum { RS_SWAP_POSITIONAL, RS_SWAP_SYMBOLIC, RS_SWAP_INTERACTION, RS_SWAP_MASS, 
 /* Blocks of keys; swaps exchange two of them. */
 enum { RS_SWAP_BLOCKS = 8 };
 
-/* Sums of squares over the sampled logits of a sequence, without position 0; explained ones less what chance explains. */
-enum { RS_ANOVA_TOTAL, RS_ANOVA_DISTANCE, RS_ANOVA_KEY, RS_ANOVA_BOTH, RS_ANOVA_TERMS };
+/* Sums of squares over the sampled logits, without position 0: what each factor explains less what chance explains, and
+ * behind these, in the same order, the totals of the sequences that have observations enough to tell. */
+enum { RS_ANOVA_DISTANCE, RS_ANOVA_KEY, RS_ANOVA_BOTH, RS_ANOVA_SHARES, RS_ANOVA_TERMS = 2 * RS_ANOVA_SHARES };
 
 /* Doubles of work for T positions. */
 int64_t rs_swap_work(int64_t T);
 int64_t rs_anova_work(int64_t T);
 
 /* What one row says about swapping blocks of its keys' contents (metrics C1, M8), added to out[RS_SWAP_TERMS], stride
- * apart. score: [n] the row's scores by distance, position 0 not among them; swapped(ctx, first, other, size, out[size]):
- * the scores that distances first.. would have with the contents of distances other... order: [RS_SWAP_BLOCKS] block
- * numbers, exchanged two and two. Nothing is added where n < RS_SWAP_BLOCKS or the row is uniform. */
+ * apart. score: [n] the row's scores by distance, position 0 not among them; swapped(ctx, first, other, size,
+ * out[size]): the scores that distances first.. would have with the contents of distances other... order:
+ * [RS_SWAP_BLOCKS] block numbers, exchanged two and two. Nothing is added where n < RS_SWAP_BLOCKS or the row is
+ * uniform. */
 typedef void rs_swapped_scores(const void *ctx, int64_t first, int64_t other, int64_t size, double *out);
 void rs_swap_row(const double *score, int64_t n, rs_swapped_scores *swapped, const void *ctx, const int *order,
                  double *work, double *out, int64_t stride);

@@ -24,11 +24,9 @@ static void close_sums(sums *s) {
 static rs_status open_sums(sums *s, const rs_arrays *state, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_tally_number(state, "state/position_content/rows", &s->rows, err));
-    RS_TRY(
-        rs_tally_cells(state, "state/position_content/level", s->H * RS_LEVELS * RS_LEVEL_TERMS, &s->level, err));
+    RS_TRY(rs_tally_cells(state, "state/position_content/level", s->H * RS_LEVELS * RS_LEVEL_TERMS, &s->level, err));
     RS_TRY(rs_tally_cells(state, "state/position_content/swap", s->H * RS_SWAP_TERMS, &s->swap, err));
-    RS_TRY(
-        rs_tally_cells(state, "state/position_content/pair_swap", s->H * RS_SWAP_TERMS * s->F, &s->pair_swap, err));
+    RS_TRY(rs_tally_cells(state, "state/position_content/pair_swap", s->H * RS_SWAP_TERMS * s->F, &s->pair_swap, err));
     RS_TRY(rs_tally_cells(state, "state/position_content/anova", s->H * RS_ANOVA_TERMS, &s->anova, err));
 out:
     return st;
@@ -136,14 +134,13 @@ static rs_status finish_anova(const sums *s, rs_arrays *out, rs_error *err) {
     static const named SHARES[] = {
         {"distance", "share of the logits' variance that the distance alone explains, less chance", RS_ANOVA_DISTANCE},
         {"key", "share of the logits' variance that the key alone explains, less chance", RS_ANOVA_KEY},
-        {"rest", "share of the logits' variance that distance and key together leave, chance added",
-         RS_ANOVA_BOTH}};
+        {"rest", "share of the logits' variance that distance and key together leave, chance added", RS_ANOVA_BOTH}};
     for (size_t i = 0; i < sizeof SHARES / sizeof SHARES[0]; i++) {
         double *cells = NULL;
         RS_TRY(add(out, s, "anova_", SHARES[i].name, "1", SHARES[i].text, false, &cells, err));
         for (int64_t h = 0; h < s->H; h++) {
             const double *a = s->anova + h * RS_ANOVA_TERMS;
-            double share = rs_tally_ratio(a[SHARES[i].term], a[RS_ANOVA_TOTAL]);
+            double share = rs_tally_ratio(a[SHARES[i].term], a[RS_ANOVA_SHARES + SHARES[i].term]);
             cells[h] = SHARES[i].term == RS_ANOVA_BOTH ? 1.0 - share : share;
         }
     }

@@ -1,11 +1,11 @@
 /* probes/position_swaps.c: does attention stay with the position or go with the content when blocks of keys exchange
  * their contents? Positional and symbolic scores (arXiv 2511.11579) with the centred estimator of our metrics C1:
  *   v = means of the attention over two blocks less 1/n, v' = the same after the exchange;
- *   positional cos(v', v), symbolic cos(v', v with its two entries exchanged), averaged over the exchanges of a row with
- *   weights softmax( moved mass / TAU ), moved mass = 1/2 || A - pi A ||_1.
- * Centred, because uniform attention would score 1 on both. The interaction is what neither can say:
- *   1/2 || A_xp - A_x - A_p + A ||_1, x: contents exchanged, p: positions exchanged, xp: both, so that A_xp = pi A and
- *   A_p = pi A_x; zero for attention that is only positional or only symbolic. */
+ *   positional cos(v', v), symbolic cos(v', v with its two entries exchanged), averaged over the exchanges of a row
+ * with weights softmax( moved mass / TAU ), moved mass = 1/2 || A - pi A ||_1. Centred, because uniform attention would
+ * score 1 on both. The interaction is what neither can say: 1/2 || A_xp - A_x - A_p + A ||_1, x: contents exchanged, p:
+ * positions exchanged, xp: both, so that A_xp = pi A and A_p = pi A_x; zero for attention that is only positional or
+ * only symbolic. */
 #include "probes/position_content.h"
 
 #include <math.h>
@@ -65,8 +65,8 @@ static double new_weights(const swap_row *r, double *x) {
 static double interaction(const swap_row *r, int64_t a, int64_t b, double others, double kept, double sum) {
     double in = 0, share = 1.0 / r->sum, new_share = 1.0 / sum;
     for (int64_t j = 0; j < r->size; j++) {
-        in += fabs((r->weight[a + j] + r->weight[b + j]) * share -
-                   (r->swapped[j] + r->swapped[r->size + j]) * new_share);
+        in +=
+            fabs((r->weight[a + j] + r->weight[b + j]) * share - (r->swapped[j] + r->swapped[r->size + j]) * new_share);
     }
     return in + others * fabs(share - kept * new_share);
 }

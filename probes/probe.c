@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm, &rs_moments,          &rs_attention_pattern,
-                                            &rs_contribution,   &rs_position_content, &rs_stability};
+                                             &rs_contribution,   &rs_position_content, &rs_stability};
 enum { N_KINDS = sizeof KINDS / sizeof KINDS[0] };
 
 const rs_probe_kind *const *rs_probe_kinds(size_t *count) {

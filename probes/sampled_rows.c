@@ -31,8 +31,8 @@ rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, 
     size_t T = (size_t)facts->positions;
     rs_device_info info = {0};
     b->info(d, &info);
-    *s = (rs_sampled_rows){.T = facts->positions, .layer_number = -1, .work_cells = work_cells,
-                           .increments = increments};
+    *s = (rs_sampled_rows){
+        .T = facts->positions, .layer_number = -1, .work_cells = work_cells, .increments = increments};
     s->threads = info.threads > 0 ? info.threads : omp_get_max_threads();
     RS_TRY(RS_NEW(&s->gain, m.pairs, err));
     RS_TRY(RS_NEW(&s->cos, m.pairs * (T + RS_ROWS_SHIFT), err));
@@ -278,10 +278,10 @@ void rs_row_softmax(const double *s, int64_t n, double *p, double *log_p) {
         p[j] = exp(s[j] - top);
         sum += p[j];
     }
-    double share = 1.0 / sum, log_sum = log(sum);
+    double share = 1.0 / sum, log_share = log(share);
     for (int64_t j = 0; j < n; j++) {
         p[j] *= share;
-        log_p[j] = s[j] - top - log_sum;
+        log_p[j] = s[j] - top + log_share;
     }
 }
 
@@ -295,25 +295,26 @@ double rs_row_mean(const double *p, const double *x, int64_t n) {
 
 /* log sum_n P e^{y}, where e^{y} or 1/P may not fit a double. */
 static double log_tilted(const double *log_p, const double *change, double mean, int64_t n) {
-    double top = -INFINITY, sum = 0.0;
+    double top = -INFINITY, others = -1.0; /* the largest term is 1 */
     for (int64_t j = 0; j < n; j++) {
         top = fmax(top, log_p[j] + (change[j] - mean));
     }
     for (int64_t j = 0; j < n; j++) {
-        sum += exp(log_p[j] + (change[j] - mean) - top);
+        others += exp(log_p[j] + (change[j] - mean) - top);
     }
-    return top + log(sum);
+    return top + log1p(others);
 }
 
-/* KL(P || P') = log sum_n P e^{y}, y = change - E_P change: both logarithms of P cancel but for the normaliser. Where e^y
- * fits a double, sum P (e^y - 1) keeps small divergences exact: what P has lost below 1e-308 is then worth less than
- * 1e-40. */
+/* KL(P || P') = log sum_n P e^{y}, y = change - E_P change: both logarithms of P cancel but for the normaliser. Where
+ * e^y fits a double, sum P (e^y - 1) keeps small divergences exact: what P has lost below 1e-308 is then worth less
+ * than 1e-40. */
 double rs_row_kl(const double *p, const double *log_p, const double *change, int64_t n) {
     double mean = rs_row_mean(p, change, n), farthest = 0.0, sum = 0.0;
     for (int64_t j = 0; j < n; j++) {
-        farthest = fmax(farthest, fabs(change[j] - mean));
+        double far = fabs(change[j] - mean);
+        farthest = far > farthest ? far : farthest;
     }
-    if (!(farthest <= 600.0)) {
+    if (farthest > 600.0) {
         return log_tilted(log_p, change, mean, n);
     }
     for (int64_t j = 0; j < n; j++) {

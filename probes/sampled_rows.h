@@ -1,5 +1,5 @@
-/* probes/sampled_rows.h: sampled query rows of a sequence with all their keys, on the host: what the deep probes look at
- * that need single attention rows rather than sums. The rows are those of the moments probe.
+/* probes/sampled_rows.h: sampled query rows of a sequence with all their keys, on the host: what the deep probes look
+ * at that need single attention rows rather than sums. The rows are those of the moments probe.
  *
  * The device hands q and k back and the host computes, in float64: every measurement is written once, and devices agree
  * because there is one. Keys of a row are counted by their distance D from it: key m - D of the row at position m, so
@@ -43,7 +43,8 @@ typedef struct rs_sampled_rows {
 } rs_sampled_rows;
 
 /* Room for the largest layer of the run. work_cells: doubles that each thread needs of its own; increments: cells of
- * one fold of the state in the largest layer. Zero-initialise; free with rs_sampled_rows_deinit, also after a failure. */
+ * one fold of the state in the largest layer. Zero-initialise; free with rs_sampled_rows_deinit, also after a failure.
+ */
 rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, const rs_backend *b, rs_device *d,
                                int64_t work_cells, int64_t increments, rs_error *err);
 void rs_sampled_rows_deinit(rs_sampled_rows *s);

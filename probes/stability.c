@@ -1,5 +1,5 @@
-/* probes/stability.c: would a head still prefer the same of two keys if the distance were another, and how much does one
- * token more of distance move its logit (arXiv 2609.39929)? Queries are the sampled rows, keys are drawn from their
+/* probes/stability.c: would a head still prefer the same of two keys if the distance were another, and how much does
+ * one token more of distance move its logit (arXiv 2609.39929)? Queries are the sampled rows, keys are drawn from their
  * visible keys behind position 0; q and k are kept, the distance runs through a window. Gathers; stability_cells.c
  * measures. */
 #include "probes/stability.h"
@@ -16,7 +16,7 @@ typedef struct scratch {
     rs_sampled_rows rows;
     rs_stability_tables tables; /* of rows.layer_number */
     int tables_layer;
-    int64_t keys[RS_SAMPLE_ROWS];                /* keys drawn for each row */
+    int64_t keys[RS_SAMPLE_ROWS];                 /* keys drawn for each row */
     int64_t distance[RS_SAMPLE_ROWS][RS_ST_KEYS]; /* their distances */
 } scratch;
 

@@ -1,4 +1,5 @@
-/* probes/stability.h: private to stability.c (gathers), stability_cells.c (measures) and stability_finish.c (derives). */
+/* probes/stability.h: private to stability.c (gathers), stability_cells.c (measures) and stability_finish.c (derives).
+ */
 #ifndef RS_PROBES_STABILITY_H
 #define RS_PROBES_STABILITY_H
 
@@ -37,8 +38,8 @@ typedef struct rs_stability_tables {
 /* Fills mean, minus and plus, which stand there. */
 void rs_stability_prepare(rs_stability_tables *t);
 
-/* Coefficients c_f = g_f q_f conj(k_f), [2, F], of the rotary pairs (0 in the others), and the tail: what the others add
- * to the logit at any distance. cos, sin: [F, stride] of theta_f D, D = 0..window-1. line: [window] work. */
+/* Coefficients c_f = g_f q_f conj(k_f), [2, F], of the rotary pairs (0 in the others), and the tail: what the others
+ * add to the logit at any distance. cos, sin: [F, stride] of theta_f D, D = 0..window-1. line: [window] work. */
 typedef struct rs_coefficients {
     double *c;
     double tail;

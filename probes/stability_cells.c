@@ -1,5 +1,5 @@
-/* probes/stability_cells.c: stability of a preference between two keys, and sensitivity to a step, over a window of virtual
- * distances D uniform on 0..W-1 (arXiv 2609.39929; metrics 4.1, M31-M33). */
+/* probes/stability_cells.c: stability of a preference between two keys, and sensitivity to a step, over a window of
+ * virtual distances D uniform on 0..W-1 (arXiv 2609.39929; metrics 4.1, M31-M33). */
 #include "probes/stability.h"
 
 #include "probes/closed_form.h"
@@ -21,7 +21,8 @@ static rs_complex mean_phase(double w, int64_t W) {
     const double turn = 6.283185307179586476925;
     double x = w - turn * nearbyint(w / turn), n = (double)W;
     double length = sinc(0.5 * n * x) / sinc(0.5 * x), angle = 0.5 * (n - 1.0) * x;
-    return (rs_complex){length * cos(angle), length * sin(angle)};
+    rs_complex m = {.re = length * cos(angle), .im = length * sin(angle)};
+    return m;
 }
 
 void rs_stability_prepare(rs_stability_tables *t) {
@@ -107,8 +108,8 @@ void rs_stability_triplet(const rs_stability_tables *t, const rs_coefficients *x
     out[RS_ST_TRIPLETS] += 1.0;
 }
 
-void rs_stability_pair(const rs_stability_tables *t, const rs_coefficients *x, const double *cosine,
-                       const double *sine, int64_t stride, double *line, double *out) {
+void rs_stability_pair(const rs_stability_tables *t, const rs_coefficients *x, const double *cosine, const double *sine,
+                       int64_t stride, double *line, double *out) {
     double all = 0, fast = 0, change = 0;
     int64_t steps = t->window - 1;
     for (int64_t f = 0; f < t->F; f++) {

@@ -248,6 +248,79 @@ static void verdicts_are_right(void **state) {
     assert_true(zero[PLANTED_PREVIOUS * F + 2] < RS_IDLE_NATS);
 }
 
+/* The probes of single rows: in the head that looks back, attention stays where it is when contents are exchanged; in
+ * the head that looks for a class it goes with them. */
+static void position_and_content_are_told_apart(void **state) {
+    const found *f = *state;
+    const int back = PLANTED_PREVIOUS, class = PLANTED_CONTENT, slow = PLANTED_SLOW_PAIR;
+    const double *positional = get(f, 0, "position_content/positional"),
+                 *symbolic = get(f, 0, "position_content/symbolic"),
+                 *pair = get(f, 0, "position_content/pair_symbolic"),
+                 *distance = get(f, 0, "position_content/anova_distance"),
+                 *key = get(f, 0, "position_content/anova_key");
+    /* Its queries and keys do not vary but for float32 norms */
+    assert_near(positional[back], 1.0, 1e-3);
+    assert_near(distance[back], 1.0, 1e-3);
+    assert_near(get(f, 0, "position_content/kl_means")[back], 0.0, 1e-3);
+    assert_near(get(f, 0, "position_content/top_means")[back], 1.0, 0.0);
+    assert_near(get(f, 0, "position_content/kl_permuted_position")[back], 0.0, 1e-3);
+    assert_true(get(f, 0, "position_content/kl_permuted_content")[back] > 3.0);
+    assert_true(get(f, 0, "position_content/kl_unrotated")[back] > 2.0); /* uniform: log of the number of keys */
+    assert_true(get(f, 0, "position_content/kl_shift_1")[back] > 1.0);
+    assert_true(symbolic[back] < 0.0); /* the mass never moves with a block */
+    /* theta T = 0.02 in its pair: what is left of position */
+    assert_near(symbolic[class], 1.0, 1e-2);
+    assert_near(pair[class * F + slow], 1.0, 1e-2);
+    assert_near(key[class], 1.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_unrotated")[class], 0.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_shift_16")[class], 0.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_permuted_content")[class], 0.0, 1e-2);
+    assert_true(get(f, 0, "position_content/kl_permuted_position")[class] > 1.0);
+    assert_true(get(f, 0, "position_content/kl_means")[class] > 0.5);
+    assert_true(positional[class] < 0.5);
+}
+
+static void contributions_are_where_they_were_planted(void **state) {
+    const found *f = *state;
+    static const char *const NAME[] = {"contribution/kl_zero", "contribution/kl_scale", "contribution/kl_unrotate",
+                                       "contribution/variance", "contribution/kl_zero_predicted"};
+    static const struct {
+        int head, from, to; /* pairs that the head uses */
+    } USED[] = {{PLANTED_PREVIOUS, 0, PLANTED_FAST},
+                {PLANTED_CONTENT, PLANTED_SLOW_PAIR, F},
+                {PLANTED_SINK, PLANTED_SINK_PAIR, PLANTED_SINK_PAIR + 1},
+                {PLANTED_HALF, 0, PLANTED_USED_PAIRS}};
+    for (size_t i = 0; i < sizeof NAME / sizeof NAME[0]; i++) {
+        for (size_t u = 0; u < sizeof USED / sizeof USED[0]; u++) {
+            for (int p = 0; p < F; p++) {
+                double value = get(f, 0, NAME[i])[USED[u].head * F + p];
+                if (p >= USED[u].from && p < USED[u].to) {
+                    assert_true(value > 0.0);
+                } else {
+                    assert_near(value, 0.0, 0.0); /* rows of zeros: exactly nothing */
+                }
+            }
+        }
+    }
+    const int sink = PLANTED_SINK * F + PLANTED_SINK_PAIR;
+    assert_near(get(f, 0, "contribution/sink_logit_centred")[sink], 12.0, 0.1); /* all others stand at e^-12 */
+    assert_true(get(f, 0, "contribution/kl_zero")[sink] > 2.0);                 /* uniform without it */
+    const double *agreement = get(f, 0, "contribution/agreement_5_percent"),
+                 *chance = get(f, 0, "contribution/agreement_5_percent_chance");
+    assert_near(agreement[PLANTED_CONTENT * F + PLANTED_SLOW_PAIR], 1.0, 1e-9); /* the pair is the whole logit */
+    assert_near(agreement[PLANTED_CONTENT * F], chance[PLANTED_CONTENT], 1e-9); /* a pair of zeros draws by lot */
+}
+
+static void stability_is_what_was_planted(void **state) {
+    const found *f = *state;
+    /* The class is preferred at every distance; tokens of one class tie up to float32 and may turn. */
+    assert_true(get(f, 0, "stability/semantic_stability_exact")[PLANTED_CONTENT] > 0.9);
+    assert_near(get(f, 0, "stability/fast_share")[PLANTED_CONTENT], 0.0, 0.0);
+    assert_near(get(f, 0, "stability/fast_share")[PLANTED_PREVIOUS], 1.0, 0.0);
+    assert_true(get(f, 0, "stability/positional_sensitivity")[PLANTED_PREVIOUS] >
+                1000.0 * get(f, 0, "stability/positional_sensitivity")[PLANTED_CONTENT]);
+}
+
 /* What was planted stands out in its own head only. */
 static void nothing_else_is_found(void **state) {
     const found *f = *state;
@@ -315,10 +388,17 @@ static int teardown(void **state) {
 int main(void) {
     rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
-        cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),
-        cmocka_unit_test(verdicts_are_right),           cmocka_unit_test(nothing_else_is_found),
-        cmocka_unit_test(random_layer_shows_nothing),   cmocka_unit_test(control_model_shows_nothing),
+        cmocka_unit_test(previous_token_head_is_found),
+        cmocka_unit_test(content_head_is_found),
+        cmocka_unit_test(sink_head_is_found),
+        cmocka_unit_test(ignored_pairs_are_found),
+        cmocka_unit_test(verdicts_are_right),
+        cmocka_unit_test(nothing_else_is_found),
+        cmocka_unit_test(random_layer_shows_nothing),
+        cmocka_unit_test(control_model_shows_nothing),
+        cmocka_unit_test(position_and_content_are_told_apart),
+        cmocka_unit_test(contributions_are_where_they_were_planted),
+        cmocka_unit_test(stability_is_what_was_planted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

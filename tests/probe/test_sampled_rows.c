@@ -693,35 +693,21 @@ static void free_design(design *d) {
     free(d->key);
 }
 
-static double between(const design *d, const int64_t *label, int64_t labels, double *groups) {
-    double sum = 0;
-    *groups = 0;
-    for (int64_t g = 0; g < labels; g++) {
-        double total = 0, n = 0;
-        for (int64_t o = 0; o < d->n; o++) {
-            total += label[o] == g ? d->y[o] : 0;
-            n += label[o] == g;
-        }
-        sum += n > 0 ? total * total / n : 0;
-        *groups += n > 0;
-    }
-    return sum;
-}
-
-/* Residual of z = row + a(distance) + b(key): normal equations by elimination; columns that the others make up are left
- * out. *rank: of the design. */
-static double residual(const world *w, const design *d, double *rank) {
+/* Residual of z = row + a(distance), + b(key): normal equations by elimination; columns that the others make up are
+ * left out. *rank: of the design. */
+static double residual(const world *w, const design *d, bool distances, bool keys, double *rank) {
     int64_t n = w->n_rows + 2 * w->T;
     double *M = cells(n * (n + 1)), *x = cells(n), sum = 0;
     bool *used = calloc((size_t)n, sizeof *used);
     assert_non_null(used);
     for (int64_t o = 0; o < d->n; o++) {
         int64_t at[3] = {d->row[o], w->n_rows + d->group[o], w->n_rows + w->T + d->key[o]};
+        bool in[3] = {true, distances, keys};
         for (int a = 0; a < 3; a++) {
-            for (int b = 0; b < 3; b++) {
-                M[at[a] * (n + 1) + at[b]] += 1;
+            for (int b = 0; b < 3 && in[a]; b++) {
+                M[at[a] * (n + 1) + at[b]] += in[b];
             }
-            M[at[a] * (n + 1) + n] += d->z[o];
+            M[at[a] * (n + 1) + n] += in[a] ? d->z[o] : 0;
         }
     }
     *rank = 0;
@@ -749,31 +735,38 @@ static double residual(const world *w, const design *d, double *rank) {
     return sum;
 }
 
+/* What a model explains less chance to sum[0], the total to sum[1], where observations are left to tell. */
+static void add_share(const world *w, const design *d, bool distances, bool keys, double sum[2]) {
+    double rank, whole = 0, left = residual(w, d, distances, keys, &rank);
+    for (int64_t o = 0; o < d->n; o++) {
+        whole += d->y[o] * d->y[o];
+    }
+    double df = rank - (double)w->n_rows, free_df = (double)d->n - rank;
+    if (free_df >= 1) {
+        sum[0] += whole - left - df * left / free_df;
+        sum[1] += whole;
+    }
+}
+
 static void check_anova(world *w) {
-    double *distance = cells(w->H), *key_share = cells(w->H), *rest = cells(w->H);
+    double *share[3] = {cells(w->H), cells(w->H), cells(w->H)};
     for (int64_t h = 0; h < w->H; h++) {
-        double total = 0, by_distance = 0, by_key = 0, both = 0;
+        double sum[3][2] = {{0}};
         for (int s = 0; s < SEQUENCES; s++) {
             design d = make_design(w, s, h);
-            double groups, keys, rank, whole = 0, free_df = (double)(d.n - w->n_rows);
-            for (int64_t o = 0; o < d.n; o++) {
-                whole += d.y[o] * d.y[o];
-            }
-            double one = between(&d, d.group, w->T, &groups), two = between(&d, d.key, w->T, &keys),
-                   left = residual(w, &d, &rank), df = rank - (double)w->n_rows;
-            total += whole;
-            by_distance += one - (groups - 1) * (whole - one) / (free_df - groups + 1);
-            by_key += two - (keys - 1) * (whole - two) / (free_df - keys + 1);
-            both += whole - left - df * left / (free_df - df);
+            add_share(w, &d, true, false, sum[0]);
+            add_share(w, &d, false, true, sum[1]);
+            add_share(w, &d, true, true, sum[2]);
             free_design(&d);
         }
-        distance[h] = by_distance / total;
-        key_share[h] = by_key / total;
-        rest[h] = 1 - both / total;
+        for (int i = 0; i < 3; i++) {
+            share[i][h] = sum[i][0] / sum[i][1];
+        }
+        share[2][h] = 1 - share[2][h];
     }
-    expect(w, "position_content/anova_distance", distance, w->H);
-    expect(w, "position_content/anova_key", key_share, w->H);
-    expect(w, "position_content/anova_rest", rest, w->H);
+    expect(w, "position_content/anova_distance", share[0], w->H);
+    expect(w, "position_content/anova_key", share[1], w->H);
+    expect(w, "position_content/anova_rest", share[2], w->H);
 }
 
 static void check_position_content(world *w) {
@@ -869,7 +862,7 @@ static void check_stability(world *w) {
         "fast_share",         "fast_share_variance",      "window"};
     int64_t W = w->layer->window > 0 ? w->layer->window : w->forward.graph.trained_context;
     double *out[7];
-    W = W < w->T ? W : w->T;
+    W = W > 0 && W < w->T ? W : w->T; /* 0: the model does not say */
     for (int i = 0; i < 7; i++) {
         out[i] = cells(w->H);
     }
