@@ -9,5 +9,8 @@ extern const rs_probe_kind rs_frequency_norm;    /* frequency_norm.c */
 extern const rs_probe_kind rs_moments;           /* moments.c */
 extern const rs_probe_kind rs_attention_pattern; /* attention_pattern.c */
 extern const rs_probe_kind rs_angular_spectrum;  /* angular_spectrum.c */
+extern const rs_probe_kind rs_contribution;      /* contribution.c */
+extern const rs_probe_kind rs_position_content;  /* position_content.c */
+extern const rs_probe_kind rs_stability;         /* stability.c */
 
 #endif

@@ -130,9 +130,13 @@ static uint64_t hash_ids(const int32_t *ids, int64_t n) {
     return h;
 }
 
+uint64_t rs_moments_seed(uint64_t seed, const int32_t *ids, int64_t positions) {
+    return seed ^ hash_ids(ids, positions);
+}
+
 int64_t rs_moments_rows(uint64_t seed, const int32_t *ids, int64_t positions, int32_t *rows) {
     rs_rng rng;
-    rs_rng_init(&rng, seed ^ hash_ids(ids, positions));
+    rs_rng_init(&rng, rs_moments_seed(seed, ids, positions));
     int64_t able = positions - 2, n = able < RS_SAMPLE_ROWS ? able : RS_SAMPLE_ROWS;
     for (int64_t i = 0; i < n; i++) {
         int64_t from = able * i / n, to = able * (i + 1) / n;

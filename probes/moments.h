@@ -17,6 +17,9 @@ enum { RS_SAMPLE_ROWS = 32 };
  * [RS_SAMPLE_ROWS]. Returns how many (0 for T < 3). */
 int64_t rs_moments_rows(uint64_t seed, const int32_t *ids, int64_t positions, int32_t *rows);
 
+/* Seed of whatever is drawn for one sequence: from the run's seed and the tokens [positions], and nothing else. */
+uint64_t rs_moments_seed(uint64_t seed, const int32_t *ids, int64_t positions);
+
 rs_status rs_moments_finish(const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_arrays *out,
                             rs_error *err);
 

@@ -1,5 +1,5 @@
 /* A Hugging Face folder of a wanted shape whose weights are one hole in a sparse file, and the program's own run over
- * it, made as analyzer/cli/cmd_audit.c makes it, with all probes. */
+ * it, made as analyzer/cli/cmd_audit.c makes it, with the default probes. */
 #include "tests/bench/roofline.h"
 
 #include "analyzer/base/alloc.h"

@@ -11,6 +11,7 @@
 #include "analyzer/base/arena.h"
 #include "analyzer/forward/run.h"
 #include "probes/probe.h"
+#include "probes/verdict.h"
 #include "tests/support/planted.h"
 #include "tests/support/test_device.h"
 
@@ -58,7 +59,7 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     rs_probes *probes = NULL;
     rs_run *run = NULL;
     size_t n = 0;
-    const rs_probe_kind *const *kinds = rs_probe_defaults(&n);
+    const rs_probe_kind *const *kinds = rs_probe_kinds(&n); /* also those that run only when asked for */
     RS_TRY(rs_arena_create(&arena, err));
     RS_TRY(rs_checkpoint_open(folder, &checkpoint, err));
     RS_TRY(rs_graph_create(checkpoint, &(rs_graph_options){.context = T}, arena, &graph, err));
@@ -218,6 +219,108 @@ static void ignored_pairs_are_found(void **state) {
     }
 }
 
+/* Heads of random weights move attention as much as some trained ones do, and are for nothing. */
+static void check_no_verdict(const found *f, int layer, int head) {
+    static const char *const NAME[RS_VERDICTS] = {"undecided", "positional", "semantic", "bias", "idle"};
+    const double *verdict = get(f, layer, "contribution/verdict");
+    for (int p = 0; p < F; p++) {
+        if (verdict[head * F + p] != RS_VERDICT_UNDECIDED && verdict[head * F + p] != RS_VERDICT_IDLE) {
+            fail_msg("layer %d head %d pair %d: %s, lift %g, spread %g", layer, head, p,
+                     NAME[(int)verdict[head * F + p]], get(f, layer, "contribution/lift")[head * F + p],
+                     get(f, layer, "contribution/spread")[head * F + p]);
+        }
+    }
+}
+
+/* All planted pairs get their verdict, and pairs of zeros are idle. */
+static void verdicts_are_right(void **state) {
+    const found *f = *state;
+    const double *verdict = get(f, 0, "contribution/verdict"), *zero = get(f, 0, "contribution/kl_zero");
+    for (int p = 0; p < F; p++) {
+        assert_near(verdict[PLANTED_PREVIOUS * F + p], p < PLANTED_FAST ? RS_VERDICT_POSITIONAL : RS_VERDICT_IDLE, 0.0);
+        assert_near(verdict[PLANTED_CONTENT * F + p], p == PLANTED_SLOW_PAIR ? RS_VERDICT_SEMANTIC : RS_VERDICT_IDLE,
+                    0.0);
+        assert_near(verdict[PLANTED_SINK * F + p], p == PLANTED_SINK_PAIR ? RS_VERDICT_BIAS : RS_VERDICT_IDLE, 0.0);
+        assert_true(p < PLANTED_USED_PAIRS || verdict[PLANTED_HALF * F + p] == RS_VERDICT_IDLE);
+    }
+    check_no_verdict(f, 0, PLANTED_HALF);
+    /* The head is so sharp that any one of its pairs could go: what keeps them from being idle is their lift. */
+    assert_true(zero[PLANTED_PREVIOUS * F + 2] < RS_IDLE_NATS);
+}
+
+/* The probes of single rows: in the head that looks back, attention stays where it is when contents are exchanged; in
+ * the head that looks for a class it goes with them. */
+static void position_and_content_are_told_apart(void **state) {
+    const found *f = *state;
+    const int back = PLANTED_PREVIOUS, class = PLANTED_CONTENT, slow = PLANTED_SLOW_PAIR;
+    const double *positional = get(f, 0, "position_content/positional"),
+                 *symbolic = get(f, 0, "position_content/symbolic"),
+                 *pair = get(f, 0, "position_content/pair_symbolic"),
+                 *distance = get(f, 0, "position_content/anova_distance"),
+                 *key = get(f, 0, "position_content/anova_key");
+    /* Its queries and keys do not vary but for float32 norms */
+    assert_near(positional[back], 1.0, 1e-3);
+    assert_near(distance[back], 1.0, 1e-3);
+    assert_near(get(f, 0, "position_content/kl_means")[back], 0.0, 1e-3);
+    assert_near(get(f, 0, "position_content/top_means")[back], 1.0, 0.0);
+    assert_near(get(f, 0, "position_content/kl_permuted_position")[back], 0.0, 1e-3);
+    assert_true(get(f, 0, "position_content/kl_permuted_content")[back] > 3.0);
+    assert_true(get(f, 0, "position_content/kl_unrotated")[back] > 2.0); /* uniform: log of the number of keys */
+    assert_true(get(f, 0, "position_content/kl_shift_1")[back] > 1.0);
+    assert_true(symbolic[back] < 0.0); /* the mass never moves with a block */
+    /* theta T = 0.02 in its pair: what is left of position */
+    assert_near(symbolic[class], 1.0, 1e-2);
+    assert_near(pair[class * F + slow], 1.0, 1e-2);
+    assert_near(key[class], 1.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_unrotated")[class], 0.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_shift_16")[class], 0.0, 1e-2);
+    assert_near(get(f, 0, "position_content/kl_permuted_content")[class], 0.0, 1e-2);
+    assert_true(get(f, 0, "position_content/kl_permuted_position")[class] > 1.0);
+    assert_true(get(f, 0, "position_content/kl_means")[class] > 0.5);
+    assert_true(positional[class] < 0.5);
+}
+
+static void contributions_are_where_they_were_planted(void **state) {
+    const found *f = *state;
+    static const char *const NAME[] = {"contribution/kl_zero", "contribution/kl_scale", "contribution/kl_unrotate",
+                                       "contribution/variance", "contribution/kl_zero_predicted"};
+    static const struct {
+        int head, from, to; /* pairs that the head uses */
+    } USED[] = {{PLANTED_PREVIOUS, 0, PLANTED_FAST},
+                {PLANTED_CONTENT, PLANTED_SLOW_PAIR, F},
+                {PLANTED_SINK, PLANTED_SINK_PAIR, PLANTED_SINK_PAIR + 1},
+                {PLANTED_HALF, 0, PLANTED_USED_PAIRS}};
+    for (size_t i = 0; i < sizeof NAME / sizeof NAME[0]; i++) {
+        for (size_t u = 0; u < sizeof USED / sizeof USED[0]; u++) {
+            for (int p = 0; p < F; p++) {
+                double value = get(f, 0, NAME[i])[USED[u].head * F + p];
+                if (p >= USED[u].from && p < USED[u].to) {
+                    assert_true(value > 0.0);
+                } else {
+                    assert_near(value, 0.0, 0.0); /* rows of zeros: exactly nothing */
+                }
+            }
+        }
+    }
+    const int sink = PLANTED_SINK * F + PLANTED_SINK_PAIR;
+    assert_near(get(f, 0, "contribution/sink_logit_centred")[sink], 12.0, 0.1); /* all others stand at e^-12 */
+    assert_true(get(f, 0, "contribution/kl_zero")[sink] > 2.0);                 /* uniform without it */
+    const double *agreement = get(f, 0, "contribution/agreement_5_percent"),
+                 *chance = get(f, 0, "contribution/agreement_5_percent_chance");
+    assert_near(agreement[PLANTED_CONTENT * F + PLANTED_SLOW_PAIR], 1.0, 1e-9); /* the pair is the whole logit */
+    assert_near(agreement[PLANTED_CONTENT * F], chance[PLANTED_CONTENT], 1e-9); /* a pair of zeros draws by lot */
+}
+
+static void stability_is_what_was_planted(void **state) {
+    const found *f = *state;
+    /* The class is preferred at every distance; tokens of one class tie up to float32 and may turn. */
+    assert_true(get(f, 0, "stability/semantic_stability_exact")[PLANTED_CONTENT] > 0.9);
+    assert_near(get(f, 0, "stability/fast_share")[PLANTED_CONTENT], 0.0, 0.0);
+    assert_near(get(f, 0, "stability/fast_share")[PLANTED_PREVIOUS], 1.0, 0.0);
+    assert_true(get(f, 0, "stability/positional_sensitivity")[PLANTED_PREVIOUS] >
+                1000.0 * get(f, 0, "stability/positional_sensitivity")[PLANTED_CONTENT]);
+}
+
 /* What was planted stands out in its own head only. */
 static void nothing_else_is_found(void **state) {
     const found *f = *state;
@@ -239,6 +342,7 @@ static void check_random(const found *f, int layer) {
     const double *share[2] = {get(f, layer, "frequency_norm/q_share"), get(f, layer, "frequency_norm/k_share")};
     const double *zero = get(f, layer, "moments/zero_cost"), *unrotate = get(f, layer, "moments/unrotate_cost");
     for (int h = 0; h < H; h++) {
+        check_no_verdict(f, layer, h);
         assert_true(get(f, layer, "attention_pattern/previous")[h] < 0.15);
         assert_true(get(f, layer, "attention_pattern/first")[h] < 0.3);
         assert_true(get(f, layer, "attention_pattern/diagonal")[h] < 0.15);
@@ -284,10 +388,17 @@ static int teardown(void **state) {
 int main(void) {
     rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(previous_token_head_is_found), cmocka_unit_test(content_head_is_found),
-        cmocka_unit_test(sink_head_is_found),           cmocka_unit_test(ignored_pairs_are_found),
-        cmocka_unit_test(nothing_else_is_found),        cmocka_unit_test(random_layer_shows_nothing),
+        cmocka_unit_test(previous_token_head_is_found),
+        cmocka_unit_test(content_head_is_found),
+        cmocka_unit_test(sink_head_is_found),
+        cmocka_unit_test(ignored_pairs_are_found),
+        cmocka_unit_test(verdicts_are_right),
+        cmocka_unit_test(nothing_else_is_found),
+        cmocka_unit_test(random_layer_shows_nothing),
         cmocka_unit_test(control_model_shows_nothing),
+        cmocka_unit_test(position_and_content_are_told_apart),
+        cmocka_unit_test(contributions_are_where_they_were_planted),
+        cmocka_unit_test(stability_is_what_was_planted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
