@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char group[] = "ablation";
+static const char group[] = "ablation", row_axis[] = "ablation_row"; /* axes stand beside groups: another name */
 
 rs_status rs_ablation_rows_add(rs_ablation_rows *r, rs_ablation_row *row, rs_error *err) {
     if (r->n == r->room) {
@@ -220,7 +220,7 @@ static rs_status write_words(rs_store *s, const char *name, const char *(*word)(
 static rs_status write_column(rs_store *s, const column *c, const rs_ablation_rows *r, rs_error *err) {
     rs_status st = RS_OK;
     rs_array a = {0};
-    RS_TRY(rs_array_init(&a, err, c->name, c->stored_as, c->unit, c->long_name, 1, group, (int64_t)r->n));
+    RS_TRY(rs_array_init(&a, err, c->name, c->stored_as, c->unit, c->long_name, 1, row_axis, (int64_t)r->n));
     for (size_t i = 0; i < r->n; i++) {
         a.data[i] = c->get(&r->item[i]);
     }
@@ -234,7 +234,7 @@ out:
 static rs_status write_losses(rs_store *s, const rs_ablation_rows *r, rs_error *err) {
     rs_status st = RS_OK;
     rs_array a = {0}, b = {0};
-    RS_TRY(rs_array_init(&a, err, nll_name, RS_F64, "nats", "mean loss of a sequence's tokens, edited", 2, group,
+    RS_TRY(rs_array_init(&a, err, nll_name, RS_F64, "nats", "mean loss of a sequence's tokens, edited", 2, row_axis,
                          (int64_t)r->n, "ablation_sequence", r->sequences));
     RS_TRY(rs_array_init(&b, err, "ablation/baseline_nll", RS_F64, "nats", "mean loss of a sequence's tokens, unedited",
                          1, "ablation_sequence", r->sequences));

@@ -29,7 +29,14 @@ typedef struct ablate_options {
     bool layers, group, dry_run, force;
 } ablate_options;
 
-enum { MOST = 64, DEFAULT_TOKENS = 8192, DEFAULT_SEEDS = 5, DEFAULT_BUDGET = 1800, DEFAULT_MEMORY = 1024 };
+enum {
+    MOST = 64,
+    DEFAULT_TOKENS = 8192,
+    DEFAULT_SEEDS = 5,
+    DEFAULT_BUDGET = 1800,
+    DEFAULT_MEMORY = 1024,
+    WRITE_SECONDS = 30
+};
 static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75};
 /* Rankings of growing fractions that are tried where the run holds them, per mode. */
 static const char *const default_rankings[][8] = {
@@ -336,15 +343,19 @@ static bool group_ends(const ablate *a, size_t i) {
            (x->seed >= 0 && y->seed < 0);
 }
 
-/* The file is brought up to date after every amount of an experiment, and when the work is stopped. */
+/* The file is brought up to date between the parts of an experiment, not more often than every WRITE_SECONDS (it is
+ * written and synced whole), and when the work ends or is stopped. */
 static rs_status measure_all(ablate *a, rs_error *err) {
     rs_status st = RS_OK;
     size_t written = a->rows.n;
+    double last = rs_clock_seconds();
     for (a->at = 0; a->at < a->n_plan && st == RS_OK; a->at++) {
         st = measure_one(a, &a->plan[a->at], err);
         a->done += a->cost[a->at];
-        if (st == RS_OK && group_ends(a, a->at)) {
+        bool end = a->at + 1 == a->n_plan;
+        if (st == RS_OK && (end || (group_ends(a, a->at) && rs_clock_seconds() - last > WRITE_SECONDS))) {
             st = rs_ablation_rows_write(&a->rows, a->path, err);
+            last = rs_clock_seconds();
             written = a->rows.n;
         }
     }
