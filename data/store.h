@@ -46,6 +46,10 @@ rs_status rs_store_put_f64(rs_store *s, const char *name, const int64_t *start, 
                            const double *data, rs_error *err);
 rs_status rs_store_put_f32(rs_store *s, const char *name, const int64_t *start, const int64_t *count, const float *data,
                            rs_error *err);
+/* A copy of the run file PATH to be added to, without the group GROUP and the axes whose names begin with GROUP;
+ * rs_store_commit puts it in the place of PATH, which stays as it is until then. Axes that PATH has cannot be used by
+ * new arrays. Fails: as rs_store_open, RS_E_IO. */
+rs_status rs_store_extend(const char *path, const char *group, rs_store **out, rs_error *err);
 rs_status rs_store_flush(rs_store *s, rs_error *err);
 /* Closes, syncs and renames to PATH. The store is gone afterwards whatever is returned. */
 rs_status rs_store_commit(rs_store *s, rs_error *err);
@@ -80,6 +84,15 @@ typedef struct rs_catalog_pair {
     double theta, q_mean, k_mean, q_share, k_share, zero_cost, unrotate_cost, concentration_q,
         concentration_k; /* NaN = not measured */
 } rs_catalog_pair;
+typedef struct rs_catalog_intervention {
+    const char *experiment, *mode, *ranking; /* ranking: "random" for a control */
+    const char *heads;                       /* "" = all */
+    double amount;
+    int seed, layer;                      /* -1: none, all */
+    int64_t pairs;                        /* edited, of all query heads */
+    double delta_nll, delta_lo, delta_hi; /* nats per token */
+    int64_t tokens;
+} rs_catalog_intervention;
 typedef struct rs_catalog_run {
     const char *model_name, *model_path, *family, *model_sha256, *container;
     int64_t parameters, layers, heads, kv_heads, head_dim, vocab, trained_context;
@@ -96,6 +109,10 @@ typedef struct rs_catalog_run {
  * and schema when needed. The path is stored absolute. Fails: RS_E_FORMAT for a file that is no SQLite, not ours or of
  * a later schema; RS_E_EXISTS without a folder; RS_E_INTERNAL when two rows are of the same head or pair; RS_E_IO. */
 rs_status rs_catalog_record(const char *catalog_path, const rs_catalog_run *run, rs_error *err);
+/* The interventions [n] of the run of that path take the place of those it had. Fails: RS_E_USAGE when the catalogue
+ * does not know the run; as rs_catalog_record. */
+rs_status rs_catalog_interventions(const char *catalog_path, const char *run_path, const rs_catalog_intervention *rows,
+                                   size_t n, rs_error *err);
 /* Refuses what rs_catalog_record would refuse, before the work: a file that is not ours, a folder that does not exist.
  * A catalogue that does not exist yet is not created. */
 rs_status rs_catalog_check(const char *catalog_path, rs_error *err);

@@ -82,6 +82,34 @@ static const char schema[] =
     "  p.theta * r.context / 6.283185307179586 AS turns"      /* over the analysed context */
     "  FROM pairs p JOIN runs r USING (run_id) JOIN models m USING (model_id);";
 
+/* What came after the first catalogues were made; added to these when they are next written. */
+static const char additions[] =
+    "CREATE TABLE IF NOT EXISTS interventions (" /* one row per edit of pairs that was tried */
+    "  intervention_id INTEGER PRIMARY KEY,"
+    "  run_id INTEGER NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,"
+    "  experiment TEXT NOT NULL, mode TEXT NOT NULL,"
+    "  ranking TEXT NOT NULL,"        /* 'random': a control */
+    "  amount REAL NOT NULL,"         /* p, band, dimensions or fraction, by the experiment */
+    "  seed INTEGER, layer INTEGER,"  /* NULL: no control; all layers */
+    "  heads TEXT NOT NULL,"          /* '': all */
+    "  pairs INTEGER NOT NULL,"       /* edited, counted per query head */
+    "  delta_nll REAL,"               /* nats per token, edited minus unedited */
+    "  delta_lo REAL, delta_hi REAL," /* 95 % bootstrap over sequences; NULL for one sequence */
+    "  tokens INTEGER NOT NULL,"
+    "  UNIQUE (run_id, experiment, mode, ranking, amount, seed, layer, heads)"
+    ") STRICT;"
+    "CREATE VIEW IF NOT EXISTS v_ablation AS SELECT m.name AS model, i.run_id, i.experiment, i.mode, i.ranking, "
+    "i.amount,"
+    "  i.layer, i.heads, i.pairs, i.delta_nll, i.delta_lo, i.delta_hi,"
+    "  (SELECT avg(c.delta_nll) FROM interventions c WHERE c.run_id = i.run_id AND c.experiment = i.experiment"
+    "     AND c.mode = i.mode AND c.ranking = 'random' AND c.layer IS i.layer AND c.heads = i.heads"
+    "     AND (c.amount = i.amount OR i.experiment LIKE '%band')) AS control_mean,"
+    "  (SELECT count(*) FROM interventions c WHERE c.run_id = i.run_id AND c.experiment = i.experiment"
+    "     AND c.mode = i.mode AND c.ranking = 'random' AND c.layer IS i.layer AND c.heads = i.heads"
+    "     AND (c.amount = i.amount OR i.experiment LIKE '%band') AND c.delta_nll <= i.delta_nll) AS controls_not_above,"
+    "  i.tokens FROM interventions i JOIN runs r USING (run_id) JOIN models m USING (model_id)"
+    "  WHERE i.ranking <> 'random';";
+
 /* ---- errors ---- */
 
 static rs_status status_of(int rc) {
@@ -129,6 +157,7 @@ static rs_status create_schema(sqlite3 *db, const char *path, rs_error *err) {
     snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
              RS_SCHEMA_VERSION);
     rs_status st = execute(db, path, schema, "cannot be made", err);
+    st = st == RS_OK ? execute(db, path, additions, "cannot be made", err) : st;
     return st == RS_OK ? execute(db, path, mark, "cannot be made", err) : st;
 }
 
@@ -146,6 +175,7 @@ static rs_status check_schema(sqlite3 *db, const char *path, rs_error *err) {
         return rs_fail(err, RS_E_FORMAT, "%s: catalogue of schema version %" PRId64 "; this program knows 1 to %d",
                        path, version, RS_SCHEMA_VERSION);
     }
+    RS_TRY(execute(db, path, additions, "cannot be brought up to date", err));
 out:
     return st;
 }
@@ -257,6 +287,14 @@ static const column pair_columns[] = {
     AT(rs_catalog_pair, unrotate_cost, REAL),
     AT(rs_catalog_pair, concentration_q, REAL),
     AT(rs_catalog_pair, concentration_k, REAL),
+};
+static const column intervention_columns[] = {
+    AT(rs_catalog_intervention, experiment, TEXT), AT(rs_catalog_intervention, mode, TEXT),
+    AT(rs_catalog_intervention, ranking, TEXT),    AT(rs_catalog_intervention, amount, REAL),
+    AT(rs_catalog_intervention, seed, INDEX),      AT(rs_catalog_intervention, layer, INDEX),
+    AT(rs_catalog_intervention, heads, TEXT),      AT(rs_catalog_intervention, pairs, INT64),
+    AT(rs_catalog_intervention, delta_nll, REAL),  AT(rs_catalog_intervention, delta_lo, REAL),
+    AT(rs_catalog_intervention, delta_hi, REAL),   AT(rs_catalog_intervention, tokens, INT64),
 };
 #define COUNT(columns) (sizeof(columns) / sizeof *(columns))
 
@@ -408,6 +446,37 @@ rs_status rs_catalog_record(const char *catalog_path, const rs_catalog_run *run,
     rs_status st = open_catalog(catalog_path, &db, err);
     if (st == RS_OK) st = record_run(db, catalog_path, &absolute, err);
     if (st == RS_OK) st = execute(db, catalog_path, "COMMIT", "cannot be written", err);
+    close_catalog(db);
+    free(whole);
+    return st;
+}
+
+static rs_status run_id_of(sqlite3 *db, const char *path, const char *run_path, int64_t *out, rs_error *err) {
+    sqlite3_stmt *q = NULL;
+    rs_status st = RS_OK;
+    int rc = sqlite3_prepare_v2(db, "SELECT run_id FROM runs WHERE path = ?1", -1, &q, NULL);
+    rc = rc == SQLITE_OK ? bind_text(q, 1, run_path) : rc;
+    rc = rc == SQLITE_OK ? sqlite3_step(q) : rc;
+    if (rc == SQLITE_ROW) *out = sqlite3_column_int64(q, 0);
+    else if (rc == SQLITE_DONE) st = rs_fail(err, RS_E_USAGE, "%s: catalogue: knows no run '%s'", path, run_path);
+    else st = fail_rc(db, rc, path, "cannot be read", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+rs_status rs_catalog_interventions(const char *catalog_path, const char *run_path, const rs_catalog_intervention *rows,
+                                   size_t n, rs_error *err) {
+    rs_status st = RS_OK;
+    sqlite3 *db = NULL;
+    int64_t id = 0;
+    char *whole = realpath(run_path, NULL);
+    RS_TRY(open_catalog(catalog_path, &db, err));
+    RS_TRY(run_id_of(db, catalog_path, whole ? whole : run_path, &id, err));
+    RS_TRY(change(db, catalog_path, "DELETE FROM interventions WHERE run_id = @id", id, NULL, 0, err));
+    RS_TRY(insert_rows(db, catalog_path, "interventions", intervention_columns, COUNT(intervention_columns), id, rows,
+                       sizeof *rows, n, err));
+    RS_TRY(execute(db, catalog_path, "COMMIT", "cannot be written", err));
+out:
     close_catalog(db);
     free(whole);
     return st;

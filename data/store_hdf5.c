@@ -103,7 +103,7 @@ static void free_store(rs_store *s) {
     rs_free(s);
 }
 
-static rs_status new_store(const char *path, rs_store **out, rs_error *err) {
+rs_status rs_store_new(const char *path, rs_store **out, rs_error *err) {
     rs_status st = RS_NEW(out, 1, err);
     if (st != RS_OK) return st;
     (*out)->file = (*out)->last = -1;
@@ -141,10 +141,10 @@ static rs_status create_file(rs_store *s, rs_error *err) {
     return st;
 }
 
-static rs_status open_file(rs_store *s, rs_error *err) {
+rs_status rs_store_open_file(rs_store *s, const char *name, bool writable, rs_error *err) {
     rs_status st = RS_OK;
     hid_t access = access_properties();
-    s->file = H5Fopen(s->path, H5F_ACC_RDONLY, access);
+    s->file = H5Fopen(name, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
     if (s->file < 0) st = rs_h5_fail(s, RS_E_FORMAT, NULL, "is no HDF5 file, or is damaged", err);
     H5Pclose(access);
     return st;
@@ -155,7 +155,7 @@ rs_status rs_store_create(const char *path, bool force, rs_store **out, rs_error
     rs_store *s = NULL;
     *out = NULL;
     rs_h5_quiet();
-    RS_TRY(new_store(path, &s, err));
+    RS_TRY(rs_store_new(path, &s, err));
     s->force = force;
     RS_TRY(rs_output_prepare(path, force, &s->temporary, err));
     unlink(s->temporary); /* left by a process of the same number that was killed; EXCL then follows no link */
@@ -232,8 +232,8 @@ rs_status rs_store_open(const char *path, rs_store **out, rs_error *err) {
     *out = NULL;
     rs_h5_quiet();
     RS_TRY(rs_store_seal_check(path, err));
-    RS_TRY(new_store(path, &s, err));
-    RS_TRY(open_file(s, err));
+    RS_TRY(rs_store_new(path, &s, err));
+    RS_TRY(rs_store_open_file(s, s->path, false, err));
     RS_TRY(check_schema(s, err));
     *out = s;
     s = NULL;

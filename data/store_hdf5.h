@@ -28,7 +28,15 @@ struct rs_store {
     char last_name[RS_NAME_BYTES]; /* its name */
 };
 
+/* --- store_extend.c, store_seal.c --- */
+/* Bytes of the file without its seal. */
+rs_status rs_store_unsealed_bytes(const char *path, uint64_t *out, rs_error *err);
+
 /* --- store_hdf5.c --- */
+/* A store of that path with nothing open. */
+rs_status rs_store_new(const char *path, rs_store **out, rs_error *err);
+/* Opens `name` into s->file for reading, or to be added to. */
+rs_status rs_store_open_file(rs_store *s, const char *name, bool writable, rs_error *err);
 /* Stops HDF5 from printing its error stack; per thread in HDF5, so every public function that starts calls begins here.
  */
 void rs_h5_quiet(void);

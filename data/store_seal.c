@@ -81,3 +81,18 @@ rs_status rs_store_seal_check(const char *path, rs_error *err) {
     rs_file_close(f);
     return st;
 }
+
+rs_status rs_store_unsealed_bytes(const char *path, uint64_t *out, rs_error *err) {
+    rs_status st = RS_OK;
+    char line[MARK];
+    rs_file *f = NULL;
+    RS_TRY(rs_file_open(path, &f, err));
+    *out = rs_file_size(f);
+    if (*out >= SEAL) {
+        RS_TRY(rs_file_read(f, *out - SEAL, line, MARK, err));
+        *out -= memcmp(line, mark, MARK) == 0 ? SEAL : 0;
+    }
+out:
+    rs_file_close(f);
+    return st;
+}

@@ -51,7 +51,7 @@ static double layer_flops(const rs_graph *g, const rs_layer *l, int64_t T) {
 
 static double run_flops(const rs_graph *g, const rs_run_options *o) {
     double sum = o->loss ? 2.0 * (double)o->positions * (double)g->width * (double)g->vocab : 0;
-    for (int l = 0; l < g->n_layers && (o->last_layer < 0 || l <= o->last_layer); l++) {
+    for (int l = o->first_layer; l < g->n_layers && (o->last_layer < 0 || l <= o->last_layer); l++) {
         sum += layer_flops(g, &g->layers[l], o->positions);
     }
     return sum * (double)o->sequences;

@@ -19,7 +19,10 @@ static bool site_exists(const rs_run *r, rs_site site, int layer) {
     if (site == RS_SITE_FINAL_NORM || site == RS_SITE_LOGITS) {
         return last_layer(r) == r->graph->n_layers - 1;
     }
-    return !rs_site_per_layer(site) || layer <= last_layer(r);
+    if (!rs_site_per_layer(site)) {
+        return r->o.first_layer == 0;
+    }
+    return layer >= r->o.first_layer && layer <= last_layer(r);
 }
 
 static rs_status ask_hook(rs_run *r, int hook, rs_error *err) {
@@ -45,7 +48,7 @@ static rs_status resolve_edits(rs_run *r, rs_error *err) {
     bool *touched = NULL;
     RS_TRY(RS_NEW(&touched, (size_t)r->o.n_edits + 1, err));
     r->slots_max = r->rotations_max = 0;
-    for (int layer = 0; layer < r->graph->n_layers; layer++) {
+    for (int layer = r->o.first_layer; layer < r->graph->n_layers; layer++) {
         rs_rotary rotary = {0};
         RS_TRY(rs_rotary_resolve(r->graph, layer, r->o.edits, r->o.n_edits, touched, &rotary, err));
         r->slots_max = rotary.n_slots > r->slots_max ? rotary.n_slots : r->slots_max;
@@ -125,6 +128,17 @@ static rs_status check_ids(const rs_run *r, rs_error *err) {
     return RS_OK;
 }
 
+static rs_status check_entrance(const rs_run *r, rs_error *err) {
+    int first = r->o.first_layer;
+    if (first < 0 || first > last_layer(r) || (first > 0 && !r->o.entrance)) {
+        return rs_fail(err, RS_E_INTERNAL,
+                       "a pass cannot begin with layer %d: layers 0 to %d are run, and behind 0 the residual stream "
+                       "must be given",
+                       first, last_layer(r));
+    }
+    return RS_OK;
+}
+
 rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w, const rs_backend *b, rs_device *d,
                         const rs_run_options *o, rs_run **out, rs_error *err) {
     rs_status st = RS_OK;
@@ -137,6 +151,7 @@ rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w
     r->backend = b;
     r->device = d;
     r->o = *o;
+    RS_TRY(check_entrance(r, err));
     RS_TRY(rs_run_plan(g, w, o, &r->plan, err));
     RS_TRY(check_ids(r, err));
     RS_TRY(RS_NEW(&r->wanted, (size_t)(o->n_hooks + 1) * (size_t)(g->n_layers + 1), err));
@@ -185,9 +200,12 @@ out:
 
 typedef rs_status step(rs_run *r, int layer, rs_error *err);
 
-static rs_status embed(rs_run *r, int layer, rs_error *err) {
+/* What the first layer that is run finds: embeddings, or what the layers before it made of them in another pass. */
+static rs_status enter(rs_run *r, int layer, rs_error *err) {
     (void)layer;
-    return rs_embed_run(r, err);
+    return r->o.first_layer == 0
+               ? rs_embed_run(r, err)
+               : r->backend->write(r->device, r->residual, 0, r->o.entrance, (size_t)r->plan.residual, err);
 }
 
 static rs_status unembed(rs_run *r, int layer, rs_error *err) {
@@ -211,8 +229,8 @@ out:
 rs_status rs_run_execute(rs_run *const *runs, int n, rs_error *err) {
     rs_status st = RS_OK;
     int last = last_layer(runs[0]), layers = runs[0]->graph->n_layers;
-    RS_TRY(in_all(runs, n, embed, -1, err));
-    for (int layer = 0; layer <= last; layer++) {
+    RS_TRY(in_all(runs, n, enter, -1, err));
+    for (int layer = runs[0]->o.first_layer; layer <= last; layer++) {
         RS_TRY(in_all(runs, n, run_layer, layer, err));
     }
     if (last == layers - 1) {

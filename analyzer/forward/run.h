@@ -44,6 +44,10 @@ typedef struct rs_run_options {
     int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape */
     bool on_card;       /* sizes for a device with many processors (rs_device_info: card) */
     int last_layer;     /* stop after this layer (for dump of early sites); < 0 = all */
+    int first_layer;    /* begin with this layer on `entrance`; 0: with the embedding */
+    /* [sequences, positions, D] on the host, borrowed: the residual stream as RS_SITE_RESID_PRE of first_layer showed
+     * it in a pass over the same ids; an edit of a later layer then costs only the layers from there on */
+    const float *entrance;
     /* progress(ctx, layer, sequence): called after each sequence of each layer and, with layer == n_layers, per
      * vocabulary chunk. May be NULL. */
     void (*progress)(void *ctx, int layer, int64_t done, int64_t total);

@@ -22,6 +22,7 @@ allowed kernels "$base|kernels/"
 allowed data "$base|data/"
 allowed analyzer/model "$base|data/|analyzer/model/"
 allowed analyzer/forward "$base|analyzer/model/|analyzer/forward/|kernels/backend\\.h|kernels/op\\.h|data/checkpoint\\.h"
+allowed analyzer/ablate "$base|analyzer/model/|analyzer/forward/|kernels/op\\.h|kernels/backend\\.h|data/checkpoint\\.h|analyzer/ablate/"
 allowed probes "$base|analyzer/model/|analyzer/forward/|kernels/op\\.h|probes/"
 allowed reports "$base|data/store\\.h|reports/"
 

@@ -1,0 +1,150 @@
+"""ropescope ablate from the command line, against what is not its own: a checkpoint whose weights were zeroed, numpy's order of the
+run's arrays, a model without rotation; resuming; and what it refuses."""
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(os.environ.get("RS_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests/support"))
+sys.dont_write_bytecode = True
+PROGRAM = os.environ.get("RS_PROGRAM", str(SOURCE / "build/ropescope"))
+GOLDEN, SHIPPED = SOURCE / "tests/golden/families/llama_gqa", SOURCE / "data/samples/models"
+
+
+def run(*args, cwd):
+    return subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, capture_output=True, text=True)
+
+
+class Ablate(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ropescope-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.model = self.folder / "model"
+        shutil.copytree(GOLDEN, self.model, copy_function=shutil.copyfile)
+        self.config = json.loads((self.model / "config.json").read_text())
+        rows = [" ".join(str((7 * i * i + 3 * s) % self.config["vocab_size"]) for i in range(32)) for s in range(3)]
+        (self.folder / "ids.txt").write_text("\n".join(rows) + "\n")
+        self.audit()
+
+    def audit(self, model="model", out="run.h5"):
+        r = run("audit", model, "--ids", "ids.txt", "-o", out, "-q", "--device", "cpu", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+
+    def ablate(self, *args, out="run.h5"):
+        r = run("ablate", out, "--ids", "ids.txt", "-q", "--device", "cpu", "-f", "json", *args, cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return json.loads(r.stdout)
+
+    def refused(self, code, *words, args):
+        before = {p: p.stat().st_size for p in self.folder.rglob("*")}
+        r = run(*args, cwd=self.folder)
+        self.assertEqual(r.returncode, code, r.stderr)
+        for word in words:
+            self.assertIn(word, r.stderr)
+        self.assertEqual(before, {p: p.stat().st_size for p in self.folder.rglob("*")})
+
+    def attributes(self, out="run.h5"):
+        with h5py.File(self.folder / out) as f:
+            return dict(f.attrs)
+
+    def test_zeroed_rows_of_the_query_projection(self):
+        c = self.config
+        H = c["num_attention_heads"]
+        D = c.get("head_dim") or c["hidden_size"] // H
+        with h5py.File(self.folder / "run.h5") as f:
+            lo, hi = f["rope/component_lo"][1].astype(int), f["rope/component_hi"][1].astype(int)
+        count = D // 4  # pairs: the slowest half
+        path = self.folder / "zeroed" / "model.safetensors"
+        shutil.copytree(self.model, path.parent, copy_function=shutil.copyfile)
+        raw = bytearray(path.read_bytes())
+        n = struct.unpack("<Q", raw[:8])[0]
+        t = json.loads(raw[8 : 8 + n])["model.layers.1.self_attn.q_proj.weight"]
+        self.assertEqual(t["dtype"], "F32")
+        row = 4 * t["shape"][1]
+        for component in [*lo[-count:], *hi[-count:]]:  # of head 1
+            at = 8 + n + t["data_offsets"][0] + (D + int(component)) * row
+            raw[at : at + row] = bytes(row)
+        path.write_bytes(raw)
+        self.audit("zeroed", "zeroed.h5")
+        want = float(self.attributes("zeroed.h5")["mean_nll"]) - float(self.attributes()["mean_nll"])
+        rows = self.ablate("-e", "fraction", "-m", "zero", "-r", "high", "--fraction", "0.5", "--heads", "1.1", "--seeds", "1")
+        got = next(r for r in rows if r["ranking"] == "high")
+        self.assertEqual(got["pairs"], count)
+        self.assertGreater(abs(want), 1e-5)
+        self.assertAlmostEqual(got["delta_nll"], want, delta=1e-3 * abs(want) + 1e-7)  # float32 logits behind both
+
+    def test_resuming_gives_what_one_go_gives(self):
+        shutil.copyfile(self.folder / "run.h5", self.folder / "one.h5")
+        whole = ["-e", "band", "-e", "ends", "--layers", "--seeds", "2"]
+        one = self.ablate(*whole, out="one.h5")
+        self.ablate("-e", "band", "--seeds", "2")
+        two = self.ablate(*whole)
+        self.assertEqual(one, two)
+        size = (self.folder / "run.h5").stat().st_mtime_ns
+        self.assertEqual(self.ablate(*whole), two)  # nothing left to do: the file is not touched
+        self.assertEqual(size, (self.folder / "run.h5").stat().st_mtime_ns)
+        with h5py.File(self.folder / "one.h5") as a, h5py.File(self.folder / "run.h5") as b:
+            for name in a["ablation"]:
+                np.testing.assert_array_equal(a["ablation"][name][...], b["ablation"][name][...], err_msg=name)
+            self.assertEqual(dict(a["ablation"].attrs), dict(b["ablation"].attrs))
+            base, nll = a["ablation/baseline_nll"][...], a["ablation/sequence_nll"][...]
+            np.testing.assert_allclose((nll - base).mean(1), a["ablation/delta_nll"][...], atol=1e-12)
+            tokens = a["loss/token_nll"][...]
+            np.testing.assert_allclose(np.nanmean(tokens, 1), base, rtol=1e-12)
+
+    def test_catalogue(self):
+        rows = self.ablate("-e", "p-rope", "--seeds", "2")
+        db = sqlite3.connect(self.folder / "ropescope.sqlite")
+        self.assertEqual(db.execute("SELECT count(*) FROM interventions").fetchone()[0], len(rows))
+        for amount, delta, mean in db.execute("SELECT amount, delta_nll, control_mean FROM v_ablation"):
+            self.assertEqual(delta, next(r["delta_nll"] for r in rows if r["seed"] is None and r["amount"] == amount))
+            self.assertAlmostEqual(mean, np.mean([r["delta_nll"] for r in rows if r["seed"] is not None and r["amount"] == amount]))
+
+    def test_a_model_that_does_not_rotate(self):
+        r = run("audit", SHIPPED / "nope", SOURCE / "data/samples/text.txt", "-n", 2, "-c", 64, "-q", "-o", "nope.h5", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = run("ablate", "nope.h5", "-q", "-m", "unrotate", "-f", "json", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertTrue(all(x["delta_nll"] == 0 and x["pairs"] == 0 for x in json.loads(r.stdout)))
+
+    def test_refusals(self):
+        base = ["ablate", "run.h5", "--ids", "ids.txt", "-q"]
+        self.refused(2, "no array", args=[*base, "-r", "moments/nothing"])
+        self.refused(2, "expected an array", args=[*base, "-r", "rope/theta"])
+        self.refused(2, "--experiment", args=[*base, "-e", "everything"])
+        self.refused(2, "--heads", args=[*base, "--heads", "0.99"])
+        self.refused(2, "--fraction", args=[*base, "--fraction", "1.5"])
+        self.refused(2, "--ids", args=["ablate", "run.h5", "-q"])
+        self.ablate("-e", "p-rope", "--seeds", "1")
+        self.refused(2, "other settings", args=[*base, "-n", "2"])
+        config = self.model / "config.json"
+        good = config.read_text()
+        ids = self.folder / "ids.txt"
+        text = ids.read_text()
+        ids.write_text(text.replace(" 7 ", " 8 ", 1))
+        self.refused(4, "token ids", args=base)
+        ids.write_text(text)
+        config.write_text(good + "\n")
+        weights = self.model / "model.safetensors"
+        raw = bytearray(weights.read_bytes())
+        raw[-1] ^= 1
+        weights.write_bytes(raw)
+        self.refused(4, "not the file", args=base)
+
+
+if __name__ == "__main__":
+    import venv_test
+
+    venv_test.enter()
+    import sqlite3
+
+    import h5py
+    import numpy as np
+
+    unittest.main()
