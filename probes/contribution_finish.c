@@ -157,23 +157,21 @@ out:
     return st;
 }
 
-/* Of each pair, and per head the share of pairs on which two halves of the sequences agree. Where they do not, the pair
- * is undecided; with one half alone nobody can tell, and the share is NaN. */
+/* Of each pair, and per head the share of pairs on which two halves of the sequences agree. */
 static rs_status finish_verdicts(const sums *s, const sums half[2], rs_arrays *out, rs_error *err) {
     rs_status st = RS_OK;
     double *verdict = NULL, *agreement = NULL;
     bool halves = half[0].rows[RS_CR_ROWS] > 0 && half[1].rows[RS_CR_ROWS] > 0;
     RS_TRY(add(out, s, "verdict", "1", "what the pair is for: 0 undecided, 1 positional, 2 semantic, 3 bias, 4 idle",
                true, &verdict, err));
-    RS_TRY(add(out, s, "verdict_agreement", "1",
+    RS_TRY(add(out, s, "verdict_split_half", "1",
                "share of the head's pairs of which the two halves of the sequences say the same", false, &agreement,
                err));
     for (int64_t h = 0; h < s->H; h++) {
         double same = 0;
         for (int64_t f = 0; f < s->F; f++) {
-            bool agree = !halves || verdict_of(&half[0], h, f) == verdict_of(&half[1], h, f);
-            verdict[h * s->F + f] = agree ? (double)verdict_of(s, h, f) : (double)RS_VERDICT_UNDECIDED;
-            same += agree;
+            verdict[h * s->F + f] = s->rows[RS_CR_ROWS] > 0 ? (double)verdict_of(s, h, f) : (double)NAN;
+            same += verdict_of(&half[0], h, f) == verdict_of(&half[1], h, f);
         }
         agreement[h] = halves ? rs_tally_ratio(same, (double)s->F) : (double)NAN;
     }

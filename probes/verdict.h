@@ -10,8 +10,7 @@
 #define RS_PROBES_VERDICT_H
 
 typedef enum rs_verdict {
-    RS_VERDICT_UNDECIDED,  /* no more than random weights of its size would do; or between the lines; or not the same in
-                              two  halves of the text */
+    RS_VERDICT_UNDECIDED,  /* no more than random weights of its size would do; or between the lines */
     RS_VERDICT_POSITIONAL, /* its rotation matters: not rotating it changes attention half as much as removing it, or
                               more */
     RS_VERDICT_SEMANTIC,   /* it matters, its rotation does not: not rotating it changes at most a fifth */

@@ -158,9 +158,10 @@ def check_catalog(catalog, path):
     keys = {t: ask(catalog, f"SELECT \"table\" FROM pragma_foreign_key_list('{t}')") for t in tables}
     assert keys == {"models": "", "runs": "models", "heads": "runs", "pairs": "runs", "artefacts": "runs"}, keys
     views = ask(catalog, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name").split()
-    assert views == ["v_heads", "v_pairs", "v_runs"], views
+    assert views == ["v_ablation", "v_heads", "v_pairs", "v_runs"], views
     for view in views:
-        assert int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0, view
+        # nobody has ablated this run
+        assert (int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0) == (view != "v_ablation"), view
     assert ask(catalog, "SELECT count(*) FROM pairs") == str(30 * 9 * 32) and ask(catalog, "SELECT path FROM runs") == path
     with h5py.File(path, "r") as f:
         theta = f["rope/theta"][3, 7]

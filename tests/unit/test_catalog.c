@@ -144,7 +144,7 @@ static void test_schema(void **state) {
     assert_string_equal(ask(db, "PRAGMA journal_mode"), "delete\n");
     assert_string_equal(ask(db, "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND schema = 'main' AND "
                                 "name NOT LIKE 'sqlite_%' AND strict"),
-                        "5\n");
+                        "6\n");
     expect_ok(rs_catalog_record(db, &run, &e));
     assert_string_equal(ask(db, "PRAGMA foreign_key_check"), "");
     assert_string_equal(ask(db, "PRAGMA integrity_check"), "ok\n");
