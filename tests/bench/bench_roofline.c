@@ -181,14 +181,11 @@ out:
 static roof_what both(roof_what a, roof_what b) {
     return (roof_what){.tile_rows = b.tile_rows ? b.tile_rows : a.tile_rows,
                        .head_groups = b.head_groups ? b.head_groups : a.head_groups,
-                       .halves = a.halves || b.halves,
-                       .keys_once = a.keys_once || b.keys_once,
                        .fused = a.fused || b.fused,
                        .one_kernel = a.one_kernel || b.one_kernel,
                        .finish_aside = a.finish_aside || b.finish_aside,
                        .vocabulary_ahead = a.vocabulary_ahead || b.vocabulary_ahead,
                        .pieces = a.pieces || b.pieces,
-                       .vectors = a.vectors || b.vectors,
                        .wide = a.wide || b.wide,
                        .graphs = a.graphs || b.graphs};
 }
@@ -200,9 +197,6 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
         {.name = "layers finished, lists made by another thread", .finish_aside = true},
         {.name = "unembedding read ahead by another thread", .vocabulary_ahead = true},
         {.name = "statistics cut among threads enough", .wide = true},
-        {.name = "rounding, widening: four values for every thread", .vectors = true},
-        {.name = "keys and values rounded once a sequence", .keys_once = true},
-        {.name = "rope, softmax, mix write bfloat16", .halves = true},
         {.name = "products of mix cut along their sum", .pieces = true},
         {.name = "sums of patterns made by the softmax", .fused = true},
         {.name = "launches replayed, 0.5 us of the host each", .graphs = true},
@@ -213,9 +207,6 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
     printf("\nwhat if, %s: seconds of the whole run, share of a large product's rate\n  %-48s %16s  %16s\n", c->name,
            "", "alone", "with those above");
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-        if (o->compute != RS_COMPUTE_BF16 && (changes[i].halves || changes[i].keys_once)) {
-            continue; /* nothing is rounded then */
-        }
         RS_TRY(estimate(o, c, changes[i], false, &alone, err));
         printf("  %-48s %7.2f %7.1f%%", changes[i].name, alone.seconds, 100 * alone.rate / best);
         *all = both(*all, changes[i]);
