@@ -245,14 +245,9 @@ static void body_softmax_half(rs_rig *r) {
 }
 
 static void body_softmax(rs_rig *r) {
-    for (int i = 0; i < TILES; i++)
-        run_softmax(
-            r,
-            &(softmax_case) {
-                .tile = &tiles[i], .stats = true for (int i = 0; i < 2; i++) run_softmax(
-                                       r, &(softmax_case){.tile = &long_rows[i], .sinks = i == 0, .stats = true}, 2, i);
-            },
-            2, i % 3);
+    for (int i = 0; i < TILES; i++) run_softmax(r, &(softmax_case){.tile = &tiles[i], .stats = true}, 2, i % 3);
+    for (int i = 0; i < 2; i++)
+        run_softmax(r, &(softmax_case){.tile = &long_rows[i], .sinks = i == 0, .stats = true}, 2, i);
 }
 
 /* Logits hundreds apart: most of the row underflows to zero, nothing overflows. */
