@@ -8,7 +8,7 @@ namespace {
 
 enum {
     PAIRS = 32, /* pairs of a block: one warp's lanes */
-    AHEAD = 4   /* rows that a thread loads before it adds them up */
+    AHEAD = 8   /* rows that a thread loads before it adds them up */
 };
 
 struct pair_args {
@@ -35,21 +35,30 @@ struct top_args {
     int32_t *top; /* [T, H] */
 };
 
-/* One thread, one head of one position: the pair of largest |z|, the first one on ties. */
+/* One warp, one head of one position: the pair of largest |z|, the first one on ties. */
 __global__ void __launch_bounds__(128) find_top(top_args a) {
-    int64_t unit = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int64_t unit = (int64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (unit >= a.p.T * a.p.H) return;
+    int lane = (int)(threadIdx.x % 32);
     const float *x = a.p.x + unit / a.p.H * a.p.row + unit % a.p.H * a.p.head;
     double most = -1.0;
     int top = 0;
-    for (int64_t f = 0; f < a.p.F; f++) {
+#pragma unroll 1
+    for (int64_t f = lane; f < a.p.F; f += 32) {
         double re = (double)x[component_lo(a.p, f)], im = (double)x[component_hi(a.p, f)], square = re * re + im * im;
         if (square > most) {
             most = square;
             top = (int)f;
         }
     }
-    a.top[unit] = top;
+    for (int step = 16; step > 0; step /= 2) {
+        double other = __shfl_xor_sync(0xFFFFFFFFU, most, step);
+        int its = __shfl_xor_sync(0xFFFFFFFFU, top, step);
+        bool better = other > most || (other == most && its < top);
+        most = better ? other : most;
+        top = better ? its : top;
+    }
+    if (lane == 0) a.top[unit] = top;
 }
 
 /* Features in float64, as on the CPU: |z|^2 of a subnormal float neither underflows nor loses bits. */
@@ -227,7 +236,8 @@ __device__ __forceinline__ void read_row(const pattern_args &a, const piece &q, 
         strip[lane + 32 * i] = kept;
     }
     /* Position 0 sees itself alone and joins the map, not the sums. */
-    part[t == 0 ? PIECE_CORNER : PIECE_MASS] += (double)sum;
+    part[PIECE_CORNER] += t == 0 ? (double)sum : 0.0;
+    part[PIECE_MASS] += t == 0 ? 0.0 : (double)sum;
     part[PIECE_SQUARES] += (double)square;
 }
 
@@ -391,7 +401,7 @@ rs_status rs_cuda_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
         void *top = nullptr;
         RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, (size_t)(a.T * a.H) * sizeof(int32_t), &top, err));
         top_args t = {a, static_cast<int32_t *>(top)};
-        RS_TRY(rs_cuda_launch(d, "pair_reduce", find_top, dim3(rs_cuda_blocks(a.T * a.H, 128, INT32_MAX)), dim3(128), 0,
+        RS_TRY(rs_cuda_launch(d, "pair_reduce", find_top, dim3(rs_cuda_blocks(a.T * a.H, 4, INT32_MAX)), dim3(128), 0,
                               err, t));
         a.top = t.top;
     }

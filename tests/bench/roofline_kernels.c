@@ -340,16 +340,17 @@ static void pair_reduce(const roof_expander *x, const rs_op *op) {
     double T = (double)o->x.dim[0], H = (double)o->x.dim[1], F = (double)o->out.dim[3], buckets = (double)o->out.dim[0];
     int lanes = T >= 2048 ? 16 : 8;
     if (o->features & 1U << RS_PAIR_TOP) {
-        roof_kernel top = start(op, TOP, T * H, 128, ceiling(2 * F, AHEAD));
+        roof_kernel top = start(op, TOP, T * H * 32, 128, ceiling(2 * ceiling(F, 32), AHEAD)); /* a warp each */
         top.flops[ROOF_F64] = TOP_F64 * T * H * F;
         touch_scratch(x, &top, SLOT_PARTS, T * H * 4, 0, 1);
         emit_statistics(x, op->kind, top);
     }
-    /* Four rows at a time: their buckets, half of which stand in the nearest cache, then the values of those that
+    /* Eight rows at a time: their buckets, half of which stand in the nearest cache, then the values of those that
      * belong here; a bucket among many takes a share of the rows, which mostly stand alone. */
-    double own = buckets <= 2 ? T : fmin(T, AHEAD * T / buckets);
+    const double rows = 8;
+    double own = buckets <= 2 ? T : fmin(T, rows * T / buckets);
     roof_kernel k =
-        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * AHEAD));
+        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * rows));
     k.flops[ROOF_F64] = PAIR_F64 * T * H * F;
     emit_statistics(x, op->kind, k);
 }
@@ -461,9 +462,9 @@ static void logit_sample(const roof_expander *x, const rs_op *op) {
     k.flops[ROOF_F64] = 45 * T * F;
     touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, 0, 1);
     emit_statistics(x, op->kind, k);
-    /* A thread, a key: for every pair two components of the key and two entries of the table. */
+    /* A thread, a key: for every pair two components of the key and two entries of the table, four pairs at a time. */
     double groups = ceiling(group, HEADS);
-    k = start(op, LOGITS, groups * K * n * KEYS, KEYS, ceiling(most, KEYS) * F);
+    k = start(op, LOGITS, groups * K * n * KEYS, KEYS, ceiling(most, KEYS) * ceiling(F, 4));
     k.flops[ROOF_F64] = LOGIT_F64 * keys * K * groups * F;
     touch_view(&k, &o->k, 1, groups * keys / T, 0, false);
     touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, K * groups * keys / T, 0);
