@@ -234,10 +234,11 @@ static rs_status expect(const rs_op *op, bool ok, const char *what, rs_error *er
     return ok ? RS_OK : rs_fail(err, RS_E_INTERNAL, "op %s: %s", rs_op_name(op->kind), what);
 }
 
-/* Of a product of the two inputs. */
-static rs_status check_compute(const rs_op *op, rs_compute compute, const rs_view *a, const rs_view *b, rs_error *err) {
+/* Of a product of two inputs; halves: what to say where one is in bfloat16 and the product is not. */
+static rs_status check_compute(const rs_op *op, rs_compute compute, const rs_view *a, const rs_view *b,
+                               const char *halves, rs_error *err) {
     if ((a->dtype == RS_BF16 || b->dtype == RS_BF16) && compute != RS_COMPUTE_BF16)
-        return expect(op, false, "an input in bfloat16 is for products in bfloat16", err);
+        return expect(op, false, halves, err);
     return expect(op, (unsigned)compute <= (unsigned)RS_COMPUTE_BF16, "unknown arithmetic", err);
 }
 
@@ -298,9 +299,12 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     case RS_OP_GATE: return expect(op, (unsigned)op->u.gate.act <= (unsigned)RS_ACT_RELU2, "unknown activation", err);
     case RS_OP_ROPE:
         return expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err);
-    case RS_OP_MATMUL: return check_compute(op, op->u.matmul.compute, &op->u.matmul.x, &op->u.matmul.w, err);
+    case RS_OP_MATMUL:
+        return check_compute(op, op->u.matmul.compute, &op->u.matmul.x, &op->u.matmul.w,
+                             "'x' or 'w' in bfloat16 is for products in bfloat16", err);
     case RS_OP_SCORES:
-        if (check_compute(op, op->u.scores.compute, &op->u.scores.q, &op->u.scores.k, err) != RS_OK)
+        if (check_compute(op, op->u.scores.compute, &op->u.scores.q, &op->u.scores.k,
+                          "'q' or 'k' in bfloat16 is for products in bfloat16", err) != RS_OK)
             return RS_E_INTERNAL;
         return check_tile(op, op->u.scores.row0, op->u.scores.col0, 0, err);
     case RS_OP_MASK: return check_tile(op, op->u.mask.row0, op->u.mask.col0, op->u.mask.window, err);
@@ -311,7 +315,9 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     case RS_OP_MIX:
         if (s->of['H'] % s->of['K'] != 0)
             return expect(op, false, "the heads must be a multiple of the value heads", err);
-        if (check_compute(op, op->u.mix.compute, &op->u.mix.p, &op->u.mix.v, err) != RS_OK) return RS_E_INTERNAL;
+        if (check_compute(op, op->u.mix.compute, &op->u.mix.p, &op->u.mix.v,
+                          "'p' or 'v' in bfloat16 is for products in bfloat16", err) != RS_OK)
+            return RS_E_INTERNAL;
         return check_tile(op, op->u.mix.row0, op->u.mix.col0, 0, err);
     case RS_OP_CROSS_ENTROPY: return expect(op, op->u.cross_entropy.v0 >= 0, "v0 must not be negative", err);
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);
