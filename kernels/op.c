@@ -63,13 +63,16 @@ static const struct {
                      F32_ARG(rope, cos, "VTF", DENSE), F32_ARG(rope, sin, "VTF", DENSE), I32_ARG(rope, variant, "H", 0),
                      I32_ARG(rope, source, "H", 0)}},
     [RS_OP_SCORES] = {"scores",
-                      {F32_ARG(scores, q, "RHD", 0), F32_ARG(scores, k, "CSD", 0), I32_ARG(scores, slot, "H", 0),
-                       F32_ARG(scores, s, "HRC", WRITTEN)}},
+                      {ARG(scores, q, F32 | BF16, "RHD", NULL, 0), ARG(scores, k, F32 | BF16, "CSD", NULL, 0),
+                       I32_ARG(scores, slot, "H", 0), F32_ARG(scores, s, "HRC", WRITTEN)}},
     [RS_OP_MASK] = {"mask", {F32_ARG(mask, s, "HRC", WRITTEN)}},
     [RS_OP_SOFTMAX] = {"softmax",
                        {F32_ARG(softmax, s, "HRC", WRITTEN), F32_ARG(softmax, sinks, "H", OPTIONAL),
-                        F32_ARG(softmax, stats, "HR2", WRITTEN | OPTIONAL)}},
-    [RS_OP_MIX] = {"mix", {F32_ARG(mix, p, "HRC", 0), F32_ARG(mix, v, "CKD", 0), F32_ARG(mix, z, "RHD", WRITTEN)}},
+                        F32_ARG(softmax, stats, "HR2", WRITTEN | OPTIONAL),
+                        ARG(softmax, half, BF16, "HRC", NULL, WRITTEN | OPTIONAL)}},
+    [RS_OP_MIX] = {"mix",
+                   {ARG(mix, p, F32 | BF16, "HRC", NULL, 0), ARG(mix, v, F32 | BF16, "CKD", NULL, 0),
+                    F32_ARG(mix, z, "RHD", WRITTEN)}},
     [RS_OP_CROSS_ENTROPY] = {"cross_entropy",
                              {F32_ARG(cross_entropy, logits, "RV", 0), I32_ARG(cross_entropy, targets, "R", 0),
                               F64_ARG(cross_entropy, state, "R3", WRITTEN)}},
@@ -243,7 +246,11 @@ static rs_status expect(const rs_op *op, bool ok, const char *what, rs_error *er
     return ok ? RS_OK : rs_fail(err, RS_E_INTERNAL, "op %s: %s", rs_op_name(op->kind), what);
 }
 
-static rs_status check_compute(const rs_op *op, rs_compute compute, rs_error *err) {
+/* Of a product of two inputs; halves: what to say where one is in bfloat16 and the product is not. */
+static rs_status check_compute(const rs_op *op, rs_compute compute, const rs_view *a, const rs_view *b,
+                               const char *halves, rs_error *err) {
+    if ((a->dtype == RS_BF16 || b->dtype == RS_BF16) && compute != RS_COMPUTE_BF16)
+        return expect(op, false, halves, err);
     return expect(op, (unsigned)compute <= (unsigned)RS_COMPUTE_BF16, "unknown arithmetic", err);
 }
 
@@ -335,19 +342,24 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     case RS_OP_ROPE:
         return expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err);
     case RS_OP_MATMUL:
-        if ((op->u.matmul.w.dtype == RS_BF16 || op->u.matmul.x.dtype == RS_BF16) &&
-            op->u.matmul.compute != RS_COMPUTE_BF16)
-            return expect(op, false, "'x' or 'w' in bfloat16 is for products in bfloat16", err);
-        return check_compute(op, op->u.matmul.compute, err);
+        return check_compute(op, op->u.matmul.compute, &op->u.matmul.x, &op->u.matmul.w,
+                             "'x' or 'w' in bfloat16 is for products in bfloat16", err);
     case RS_OP_SCORES:
-        if (check_compute(op, op->u.scores.compute, err) != RS_OK) return RS_E_INTERNAL;
+        if (check_compute(op, op->u.scores.compute, &op->u.scores.q, &op->u.scores.k,
+                          "'q' or 'k' in bfloat16 is for products in bfloat16", err) != RS_OK)
+            return RS_E_INTERNAL;
         return check_tile(op, op->u.scores.row0, op->u.scores.col0, 0, err);
     case RS_OP_MASK: return check_tile(op, op->u.mask.row0, op->u.mask.col0, op->u.mask.window, err);
-    case RS_OP_SOFTMAX: return check_tile(op, op->u.softmax.row0, op->u.softmax.col0, op->u.softmax.window, err);
+    case RS_OP_SOFTMAX:
+        if (op->u.softmax.half_only && !rs_view_present(&op->u.softmax.half))
+            return expect(op, false, "'half' alone is wanted, and it is absent", err);
+        return check_tile(op, op->u.softmax.row0, op->u.softmax.col0, op->u.softmax.window, err);
     case RS_OP_MIX:
         if (s->of['H'] % s->of['K'] != 0)
             return expect(op, false, "the heads must be a multiple of the value heads", err);
-        if (check_compute(op, op->u.mix.compute, err) != RS_OK) return RS_E_INTERNAL;
+        if (check_compute(op, op->u.mix.compute, &op->u.mix.p, &op->u.mix.v,
+                          "'p' or 'v' in bfloat16 is for products in bfloat16", err) != RS_OK)
+            return RS_E_INTERNAL;
         return check_tile(op, op->u.mix.row0, op->u.mix.col0, 0, err);
     case RS_OP_CROSS_ENTROPY: return expect(op, op->u.cross_entropy.v0 >= 0, "v0 must not be negative", err);
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);

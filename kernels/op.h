@@ -136,8 +136,8 @@ typedef struct rs_op_rope {
  * Columns that no row of the tile may see are not in C at all; entries above the diagonal inside the tile may hold
  * anything. */
 typedef struct rs_op_scores {
-    rs_view q;    /* [R, H, Dh] */
-    rs_view k;    /* [C, S, Dh] */
+    rs_view q;    /* [R, H, Dh] f32, or bf16 for RS_COMPUTE_BF16 */
+    rs_view k;    /* [C, S, Dh] the same */
     rs_view slot; /* [H] i32 */
     rs_view s;    /* [H, R, C] */
     float scale;
@@ -156,19 +156,22 @@ typedef struct rs_op_mask {
 /* Row softmax over visible columns, exact zeros elsewhere. sinks: one extra logit per head that joins the sum and is
  * dropped. stats[h,r] = { log-sum-exp, entropy in nats of the row (without the sink's mass) }. Entropy = lse - sum p s,
  * no logarithm per entry. With a sink: the log-sum-exp includes it, the entropy is -sum p ln p over the columns (which
- * then sum to less than 1). */
+ * then sum to less than 1). half: the pattern once more, rounded to nearest, as a product in bfloat16 takes it; where
+ * it is all that is wanted (half_only) s is left undefined. */
 typedef struct rs_op_softmax {
     rs_view s;     /* [H, R, C] in place */
     rs_view sinks; /* [H] | absent */
     rs_view stats; /* [H, R, 2] f32 | absent */
+    rs_view half;  /* [H, R, C] bf16 | absent */
     int64_t row0, col0, window;
     float softcap; /* 0 after RS_OP_MASK */
+    bool half_only;
 } rs_op_softmax;
 
 /* z[r,h,:] = sum_c p[h,r,c] v[c, h / (H/K), :] */
 typedef struct rs_op_mix {
-    rs_view p;          /* [H, R, C] */
-    rs_view v;          /* [C, K, Dv] */
+    rs_view p;          /* [H, R, C] f32, or bf16 for RS_COMPUTE_BF16 */
+    rs_view v;          /* [C, K, Dv] the same */
     rs_view z;          /* [R, H, Dv] */
     int64_t row0, col0; /* columns past a row's position hold zeros and may be skipped */
     rs_compute compute;

@@ -134,6 +134,28 @@ static rs_view key_slots(const rs_run *r, const rs_layer *l) {
     return heads_view(r->rotary.plain ? r->k : r->slots, r->o.positions, r->rotary.n_slots, l->head_dim);
 }
 
+/* Queries, keys or values as the products of a tile take them. half: NULL where that is float32. */
+static rs_view taken_view(const rs_run *r, rs_mem *wide, rs_mem *half, int64_t heads, int64_t width) {
+    rs_view v = heads_view(half ? half : wide, r->o.positions, heads, width);
+    v.dtype = half ? RS_BF16 : RS_F32;
+    return v;
+}
+
+/* Every tile multiplies by the same keys and values: they are rounded once. */
+static rs_status round_heads(rs_run *r, const rs_layer *l, rs_error *err) {
+    int64_t T = r->o.positions, q = T * l->heads * l->head_dim, k = T * r->rotary.n_slots * l->head_dim,
+            v = T * l->kv_heads * l->v_dim;
+    rs_view from[3] = {rs_view_1d(r->q, 0, RS_F32, q), rs_view_1d(key_slots(r, l).mem, 0, RS_F32, k),
+                       rs_view_1d(r->v, 0, RS_F32, v)};
+    rs_view to[3] = {rs_view_1d(r->q_half, 0, RS_BF16, q), rs_view_1d(r->keys_half, 0, RS_BF16, k),
+                     rs_view_1d(r->v_half, 0, RS_BF16, v)};
+    rs_op ops[3];
+    for (int i = 0; i < 3; i++) {
+        ops[i] = (rs_op){.kind = RS_OP_WIDEN, .u.widen = {.src = from[i], .dst = to[i]}};
+    }
+    return r->q_half ? rs_pass_ops(r, ops, 3, err) : RS_OK;
+}
+
 static rs_status rotate_all(rs_run *r, const rs_layer *l, rs_error *err) {
     rs_index_layout at = rs_pass_index(r);
     rs_view q = heads_view(r->q, r->o.positions, l->heads, l->head_dim);
@@ -151,9 +173,10 @@ static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int6
             C = row0 + n - col0;
     bool scores_watched = rs_pass_watched(r, RS_SITE_SCORES, layer);
     rs_view s = rs_view_3d(r->tile, 0, RS_F32, H, n, C), stats = rs_view_3d(r->stats, 0, RS_F32, H, n, 2);
-    rs_view q = rs_view_rows(heads_view(r->q, r->o.positions, H, l->head_dim), row0, n);
-    rs_view k = rs_view_rows(key_slots(r, l), col0, C);
-    rs_view v = rs_view_rows(heads_view(r->v, r->o.positions, l->kv_heads, l->v_dim), col0, C);
+    rs_view q = rs_view_rows(taken_view(r, r->q, r->q_half, H, l->head_dim), row0, n);
+    rs_view k = rs_view_rows(taken_view(r, key_slots(r, l).mem, r->keys_half, r->rotary.n_slots, l->head_dim), col0, C);
+    rs_view v = rs_view_rows(taken_view(r, r->v, r->v_half, l->kv_heads, l->v_dim), col0, C);
+    rs_view half = r->tile_half ? rs_view_3d(r->tile_half, 0, RS_BF16, H, n, C) : RS_ABSENT;
     rs_view z = rs_view_rows(heads_view(r->z, r->o.positions, H, l->v_dim), row0, n);
     rs_op score = {.kind = RS_OP_SCORES,
                    .u.scores = {.q = q,
@@ -169,12 +192,15 @@ static rs_status tile(rs_run *r, int layer, int64_t sequence, int64_t row0, int6
     rs_op softmax = {.kind = RS_OP_SOFTMAX,
                      .u.softmax = {.s = s,
                                    .stats = stats,
+                                   .half = half,
                                    .row0 = row0,
                                    .col0 = col0,
                                    .window = l->window,
-                                   .softcap = scores_watched ? 0 : (float)l->softcap}};
-    rs_op mix = {.kind = RS_OP_MIX,
-                 .u.mix = {.p = s, .v = v, .z = z, .row0 = row0, .col0 = col0, .compute = r->o.compute}};
+                                   .softcap = scores_watched ? 0 : (float)l->softcap,
+                                   .half_only = r->tile_half && !rs_pass_watched(r, RS_SITE_PATTERN, layer)}};
+    rs_op mix = {
+        .kind = RS_OP_MIX,
+        .u.mix = {.p = r->tile_half ? half : s, .v = v, .z = z, .row0 = row0, .col0 = col0, .compute = r->o.compute}};
     rs_frame f = rs_pass_frame(r, RS_SITE_SCORES, layer, sequence);
     f.view = s;
     f.row0 = row0;
@@ -213,6 +239,7 @@ static rs_status project_sequence(rs_run *r, int layer, int64_t sequence, rs_err
     RS_TRY(fire_heads(r, RS_SITE_ROT_Q, layer, sequence, r->q, l->heads, l->head_dim, err));
     RS_TRY(fire_heads(r, RS_SITE_ROT_K, layer, sequence, r->rotary.plain ? r->k : r->slots, r->rotary.n_slots,
                       l->head_dim, err));
+    RS_TRY(round_heads(r, l, err));
 out:
     return st;
 }

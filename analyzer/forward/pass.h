@@ -58,16 +58,19 @@ struct rs_run {
     rs_plan plan;
     uint32_t *wanted; /* [n_hooks, n_layers + 1] mask of sites; row n_layers: sites without a layer */
     rs_loader *loader;
-    rs_layer_weights layer;  /* of the layer being run */
-    rs_rotary rotary;        /* of the layer being run */
-    rs_mem *residual;        /* [B*T, D] */
-    rs_mem *q, *k, *v, *z;   /* [T, H*Dh], [T, K*Dh], [T, K*Dv], [T, H*Dv] of one sequence */
-    rs_mem *slots;           /* [T, S*Dh] rotated keys where slots are not the key heads; NULL when never needed */
-    rs_mem *normed, *branch; /* [chunk, D] input and output of a sub-layer */
-    rs_mem *gate, *up;       /* [chunk, hidden] */
-    rs_mem *hidden;          /* [chunk, hidden] bf16: what the gate lets through; NULL where it stays in gate */
-    rs_mem *tile, *stats;    /* [H, R, C], [H, R, 2] */
-    rs_mem *tables;          /* cos then sin, [max rotations, T, F] each */
+    rs_layer_weights layer; /* of the layer being run */
+    rs_rotary rotary;       /* of the layer being run */
+    rs_mem *residual;       /* [B*T, D] */
+    rs_mem *q, *k, *v, *z;  /* [T, H*Dh], [T, K*Dh], [T, K*Dv], [T, H*Dv] of one sequence */
+    rs_mem *slots;          /* [T, S*Dh] rotated keys where slots are not the key heads; NULL when never needed */
+    rs_mem *q_half, *keys_half, *v_half; /* the same in bf16, rotated, as a tile's products take them; NULL where they
+                                            take float32 */
+    rs_mem *normed, *branch;             /* [chunk, D] input and output of a sub-layer */
+    rs_mem *gate, *up;                   /* [chunk, hidden] */
+    rs_mem *hidden;       /* [chunk, hidden] bf16: what the gate lets through; NULL where it stays in gate */
+    rs_mem *tile, *stats; /* [H, R, C], [H, R, 2] */
+    rs_mem *tile_half;    /* [H, R, C] bf16: the pattern for its product; NULL where that takes float32 */
+    rs_mem *tables;       /* cos then sin, [max rotations, T, F] each */
     rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
     rs_mem *vocab, *logits; /* [Vc, D], [rows, Vc] */
     rs_mem *packed;         /* stored rows of the embedding on their way to float32 */

@@ -95,7 +95,8 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     out->residual = B * T * D * F4;
     out->packed = max64(embed_chunk, D * F4); /* the final norm comes this way too */
     out->weights = stored + widened + out->packed;
-    int64_t rounded = matrices == RS_F32 ? 0 : out->chunk_rows * hidden * rs_dtype_block_bytes(matrices);
+    int64_t inputs = (widest.q + widest.k + widest.v + g->max_heads * out->tile_rows) * T;
+    int64_t rounded = matrices == RS_F32 ? 0 : (out->chunk_rows * hidden + inputs) * rs_dtype_block_bytes(matrices);
     out->scratch = rounded + (heads + g->max_pairs * 2) * T * F4 + out->chunk_rows * (2 * hidden + 2 * D) * F4 +
                    g->max_heads * out->tile_rows * (T + 2) * F4 + B * T * (4 + 3 * 8);
     out->vocabulary = out->vocab_chunk * D * rs_dtype_block_bytes(matrices) + out->logit_rows * out->vocab_chunk * F4;

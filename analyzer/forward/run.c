@@ -82,6 +82,13 @@ static rs_status allocate_heads(rs_run *r, rs_error *err) {
     if (r->needs_slots) {
         RS_TRY(device_new(r, &r->slots, T * r->slots_max * w.slot, sizeof(float), err));
     }
+    if (rs_pass_weight_type(r->o.compute) != RS_F32) {
+        int64_t slots = r->needs_slots ? r->slots_max * w.slot : 0;
+        RS_TRY(device_new(r, &r->q_half, T * w.q, sizeof(uint16_t), err));
+        RS_TRY(device_new(r, &r->keys_half, T * (slots > w.k ? slots : w.k), sizeof(uint16_t), err));
+        RS_TRY(device_new(r, &r->v_half, T * w.v, sizeof(uint16_t), err));
+        RS_TRY(device_new(r, &r->tile_half, r->graph->max_heads * r->plan.tile_rows * T, sizeof(uint16_t), err));
+    }
 out:
     return st;
 }
@@ -249,9 +256,9 @@ void rs_run_destroy(rs_run *r) {
     if (!r) {
         return;
     }
-    rs_mem *all[] = {r->residual, r->q,      r->k,      r->v,      r->z,       r->slots, r->normed,
-                     r->branch,   r->hidden, r->gate,   r->up,     r->tile,    r->stats, r->tables,
-                     r->index,    r->vocab,  r->logits, r->packed, r->targets, r->loss};
+    rs_mem *all[] = {r->q_half, r->keys_half, r->v_half, r->tile_half, r->residual, r->q,      r->k,       r->v,
+                     r->z,      r->slots,     r->normed, r->branch,    r->hidden,   r->gate,   r->up,      r->tile,
+                     r->stats,  r->tables,    r->index,  r->vocab,     r->logits,   r->packed, r->targets, r->loss};
     rs_loader_destroy(r->loader, r);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         r->backend->release(r->device, all[i]);

@@ -180,6 +180,7 @@ rs_status rs_cpu_softmax(rs_device *d, const rs_op *op, rs_error *err) {
     const rs_op_softmax *o = &op->u.softmax;
     const float *sinks = rs_cpu_data(&o->sinks);
     float *s = rs_cpu_data(&o->s), *stats = rs_cpu_data(&o->stats);
+    uint16_t *half = rs_cpu_data(&o->half);
     int64_t H = o->s.dim[0], R = o->s.dim[1], C = o->s.dim[2];
     /* Rows of a tile differ in length by little, except in the first tile. */
 #pragma omp parallel for schedule(static) num_threads(rs_cpu_threads(d, H *R *C))
@@ -187,6 +188,9 @@ rs_status rs_cpu_softmax(rs_device *d, const rs_op *op, rs_error *err) {
         int64_t h = i / R, r = i % R;
         softmax_row(d, o, s + h * o->s.stride[0] + r * o->s.stride[1], o->row0 + r, sinks ? sinks + h : NULL,
                     stats ? stats + h * o->stats.stride[0] + r * o->stats.stride[1] : NULL);
+        if (half)
+            rs_cpu_to_bf16(s + h * o->s.stride[0] + r * o->s.stride[1],
+                           half + h * o->half.stride[0] + r * o->half.stride[1], C);
     }
     return RS_OK;
 }

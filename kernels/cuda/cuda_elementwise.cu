@@ -213,7 +213,13 @@ struct softmax_args {
     const float *sinks;            /* [H] | NULL */
     float *stats;                  /* [H, R, 2] | NULL */
     int64_t stats_head, stats_row; /* strides */
+    __nv_bfloat16 *half;           /* [H, R, C] | NULL */
+    int64_t half_head, half_row;
+    bool half_only;
 };
+
+/* exp of what is not above the maximum; the exact zero where float32 has no normal number. */
+__device__ __forceinline__ float exp_below(float below) { return below < -87.3365F ? 0.0F : expf(below); }
 
 /* A running softmax: maximum, sum of e = exp(x - maximum), sum of e (x - maximum). */
 struct running {
@@ -229,43 +235,82 @@ __device__ __forceinline__ void take(running *s, float x) {
         }
         s->most = x;
     }
-    float below = fmaxf(x - s->most, -100.0F), e = below < -87.3365F ? 0.0F : expf(below);
+    float below = fmaxf(x - s->most, -100.0F), e = exp_below(below);
     s->sum += e;
     s->dot += e * below;
 }
 
-/* One block, one row. Entropy as in op.h: (ln(total) sum e - sum e (x - most)) / total. NaN anywhere makes the row NaN.
- */
-__global__ void __launch_bounds__(256) softmax_rows(softmax_args a) {
-    int64_t h = blockIdx.x / a.t.R, r = blockIdx.x % a.t.R, first = 0, end = 0;
-    float *row = a.t.s + h * a.t.head + r * a.t.row, *stats = a.stats;
-    visible(a.t, a.t.row0 + r, &first, &end);
-    running mine = {-INFINITY, 0, 0};
-    float poison = 0; /* 0, or NaN when a NaN was met: comparisons drop it */
+/* What a row comes to; all threads of its block know it. */
+struct row_total {
+    float most;
+    double sum, dot; /* of e and e (x - most), as above; NaN anywhere makes them NaN: comparisons drop it */
+};
+
+/* Entries [first, end) of a row are read once and stay in the block's memory: kept[c] becomes e. A thread meets its own
+ * entries alone, so nothing has to wait. */
+__device__ __forceinline__ row_total total_kept(const float *row, float *kept, int64_t first, int64_t end, float cap,
+                                                float sink) {
+    float most = -INFINITY, poison = 0, sum = 0, dot = 0;
     for (int64_t c = first + threadIdx.x; c < end; c += blockDim.x) {
-        float x = capped(row[c], a.t.cap);
+        float x = capped(row[c], cap);
+        poison += x != x ? x : 0.0F;
+        most = fmaxf(most, x);
+        kept[c] = x;
+    }
+    most = fmaxf(rs_cuda_block_max(most), sink);
+    for (int64_t c = first + threadIdx.x; c < end; c += blockDim.x) {
+        float below = fmaxf(kept[c] - most, -100.0F), e = exp_below(below);
+        sum += e;
+        dot += e * below;
+        kept[c] = e;
+    }
+    return {most, rs_cuda_block_sum((double)poison + (double)sum), rs_cuda_block_sum((double)dot)};
+}
+
+/* A row that is too long for that: every thread keeps running sums, and the entries will be read again. */
+__device__ __forceinline__ row_total total_running(const float *row, int64_t first, int64_t end, float cap,
+                                                   float sink) {
+    running mine = {-INFINITY, 0, 0};
+    float poison = 0;
+    for (int64_t c = first + threadIdx.x; c < end; c += blockDim.x) {
+        float x = capped(row[c], cap);
         poison += x != x ? x : 0.0F;
         take(&mine, x);
     }
-    float sink = a.sinks ? a.sinks[h] : -INFINITY;
     float most = fmaxf(rs_cuda_block_max(mine.most), sink);
     double shift = mine.sum > 0 ? fmax((double)mine.most - (double)most, -100.0) : 0, k = exp(shift);
     double sum = rs_cuda_block_sum((double)poison + k * (double)mine.sum);
-    double dot = rs_cuda_block_sum(k * ((double)mine.dot + shift * (double)mine.sum));
-    double total = sum + (a.sinks ? exp((double)sink - (double)most) : 0.0);
+    return {most, sum, rs_cuda_block_sum(k * ((double)mine.dot + shift * (double)mine.sum))};
+}
+
+/* One block, one row. Entropy as in op.h: (ln(total) sum e - sum e (x - most)) / total. KEPT: the row fits into dynamic
+ * shared memory, [C] floats. */
+template <bool KEPT> __global__ void __launch_bounds__(256) softmax_rows(softmax_args a) {
+    RS_SHARED_DYNAMIC(float, kept);
+    int64_t h = blockIdx.x / a.t.R, r = blockIdx.x % a.t.R, first = 0, end = 0;
+    float *row = a.t.s + h * a.t.head + r * a.t.row, *stats = a.stats;
+    __nv_bfloat16 *half = a.half ? a.half + h * a.half_head + r * a.half_row : nullptr;
+    visible(a.t, a.t.row0 + r, &first, &end);
+    float sink = a.sinks ? a.sinks[h] : -INFINITY;
+    row_total all =
+        KEPT ? total_kept(row, kept, first, end, a.t.cap, sink) : total_running(row, first, end, a.t.cap, sink);
+    double total = all.sum + (a.sinks ? exp((double)sink - (double)all.most) : 0.0);
     float share = (float)(1.0 / total);
     for (int64_t c = threadIdx.x; c < a.t.C; c += blockDim.x) {
-        float below = 0;
-        bool seen = c >= first && c < end;
-        if (seen) below = capped(row[c], a.t.cap) - most;
-        row[c] = seen ? (below < -87.3365F ? 0.0F : expf(below)) * share : 0.0F;
+        float p = 0;
+        if (c >= first && c < end) p = (KEPT ? kept[c] : exp_below(capped(row[c], a.t.cap) - all.most)) * share;
+        if (half) half[c] = __float2bfloat16_rn(p);
+        if (!a.half_only) row[c] = p;
     }
     if (!stats || threadIdx.x != 0) return;
     stats += h * a.stats_head + r * a.stats_row;
     double log_total = log(total);
-    stats[0] = first < end ? (float)((double)most + log_total) : sink;
-    stats[1] = first < end ? (float)((log_total * sum - dot) / total) : 0.0F;
+    stats[0] = first < end ? (float)((double)all.most + log_total) : sink;
+    stats[1] = first < end ? (float)((log_total * all.sum - all.dot) / total) : 0.0F;
 }
+
+/* Columns of a row that a block may keep: what every card gives it unasked, less the arrays of the sums. */
+enum { KEPT_COLUMNS = (48 * 1024 - 1024) / 4 };
 
 /* ---- cross entropy ---- */
 
@@ -433,8 +478,14 @@ rs_status rs_cuda_softmax(rs_device *d, const rs_op *op, rs_error *err) {
     a.stats = rs_cuda_data<float>(&o->stats);
     a.stats_head = o->stats.stride[0];
     a.stats_row = o->stats.stride[1];
-    return rs_cuda_launch(d, "softmax", softmax_rows, dim3((unsigned)(a.t.H * a.t.R)), dim3(row_threads(a.t.C)), 0, err,
-                          a);
+    a.half = rs_cuda_data<__nv_bfloat16>(&o->half);
+    a.half_head = o->half.stride[0];
+    a.half_row = o->half.stride[1];
+    a.half_only = o->half_only;
+    bool kept = a.t.C <= KEPT_COLUMNS;
+    return rs_cuda_launch(d, "softmax", kept ? softmax_rows<true> : softmax_rows<false>,
+                          dim3((unsigned)(a.t.H * a.t.R)), dim3(row_threads(a.t.C)),
+                          kept ? (size_t)a.t.C * sizeof(float) : 0, err, a);
 }
 
 rs_status rs_cuda_cross_entropy(rs_device *d, const rs_op *op, rs_error *err) {

@@ -8,7 +8,7 @@ namespace {
 
 enum {
     PAIRS = 32, /* pairs of a block: one warp's lanes */
-    AHEAD = 4   /* rows that a thread loads before it adds them up */
+    AHEAD = 8   /* rows that a thread loads before it adds them up */
 };
 
 struct pair_args {
@@ -35,21 +35,30 @@ struct top_args {
     int32_t *top; /* [T, H] */
 };
 
-/* One thread, one head of one position: the pair of largest |z|, the first one on ties. */
+/* One warp, one head of one position: the pair of largest |z|, the first one on ties. */
 __global__ void __launch_bounds__(128) find_top(top_args a) {
-    int64_t unit = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int64_t unit = (int64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (unit >= a.p.T * a.p.H) return;
+    int lane = (int)(threadIdx.x % 32);
     const float *x = a.p.x + unit / a.p.H * a.p.row + unit % a.p.H * a.p.head;
     double most = -1.0;
     int top = 0;
-    for (int64_t f = 0; f < a.p.F; f++) {
+#pragma unroll 1
+    for (int64_t f = lane; f < a.p.F; f += 32) {
         double re = (double)x[component_lo(a.p, f)], im = (double)x[component_hi(a.p, f)], square = re * re + im * im;
         if (square > most) {
             most = square;
             top = (int)f;
         }
     }
-    a.top[unit] = top;
+    for (int step = 16; step > 0; step /= 2) {
+        double other = __shfl_xor_sync(0xFFFFFFFFU, most, step);
+        int its = __shfl_xor_sync(0xFFFFFFFFU, top, step);
+        bool better = other > most || (other == most && its < top);
+        most = better ? other : most;
+        top = better ? its : top;
+    }
+    if (lane == 0) a.top[unit] = top;
 }
 
 /* Features in float64, as on the CPU: |z|^2 of a subnormal float neither underflows nor loses bits. */
@@ -112,6 +121,11 @@ struct list {
     int64_t n;
 };
 
+/* The tile is cut along the map's blocks, and these into pieces of at most PIECE x PIECE entries, which are read once.
+ * STRIP rows stand in shared memory at a time: a warp reads a row, and then threads go along the diagonals. */
+enum { PIECE = 256, STRIP = 8 };
+enum { PIECE_MASS, PIECE_SQUARES, PIECE_CORNER, PIECE_SUMS }; /* corner: the entry of position 0, for the map alone */
+
 struct pattern_args {
     const float *p, *stats;                   /* [H, R, C], [H, R, 2] */
     int64_t head, row, stats_head, stats_row; /* strides */
@@ -120,13 +134,16 @@ struct pattern_args {
     list duplicate, induction;
     double *sums, *profile, *map; /* [H, RS_PATTERN_SUMS], [H, T] | NULL, [H, blocks, blocks] | NULL */
     int64_t blocks, bands,
-        band0;     /* of the map's blocks (or of as many without a map): row blocks in the tile, the first */
-    double *rows;  /* [H, R, RS_PATTERN_SUMS] what single entries of a row give */
-    double *parts; /* [H, bands, blocks, 2] mass, squares */
+        band0;          /* of the map's blocks (or of as many without a map): row blocks in the tile, the first */
+    int64_t down, over; /* pieces of a row block, of a column block */
+    int64_t slots;      /* diagonals of a piece, at most */
+    double *rows;       /* [H, R, RS_PATTERN_SUMS] what single entries of a row give */
+    double *parts;      /* [H, bands, down, blocks, over, PIECE_SUMS] */
+    double *diagonals;  /* [H, bands, down, blocks, over, slots] sums along the diagonals of a piece | NULL */
     rs_cuda_fault duplicate_fault, induction_fault;
 };
 
-__device__ __forceinline__ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+__host__ __device__ __forceinline__ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 __device__ __forceinline__ int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* First position of block b when positions are shared out as position * blocks / T. */
@@ -183,73 +200,132 @@ __global__ void __launch_bounds__(128) sum_entries(pattern_args a) {
     if (threadIdx.x == 0) a.sums[h * RS_PATTERN_SUMS + blockIdx.x] += sum;
 }
 
-/* One block, one rectangle: the rows of the tile in row block i of the map, the columns in column block j. Mass goes to
- * the map, of which this rectangle owns a cell, and with the squares to parts. blockIdx.x = (h * bands + i) * blocks +
- * j */
-__global__ void __launch_bounds__(128) sum_rectangles(pattern_args a) {
-    int64_t j = blockIdx.x % a.blocks, i = blockIdx.x / a.blocks % a.bands, h = blockIdx.x / a.blocks / a.bands;
-    int64_t b = a.band0 + i, r0 = larger(block_start(b, a.blocks, a.T) - a.row0, 0);
-    int64_t r1 = smaller(block_start(b + 1, a.blocks, a.T) - a.row0, a.R);
-    int64_t c0 = larger(block_start(j, a.blocks, a.T) - a.col0, 0);
-    int64_t c1 = smaller(block_start(j + 1, a.blocks, a.T) - a.col0, a.C);
-    if (r0 >= r1 || c0 >= c1 || a.col0 + c0 >= a.row0 + r1) { /* nothing there, or nothing that a row of it may see */
-        if (threadIdx.x < 2) a.parts[2 * (int64_t)blockIdx.x + threadIdx.x] = 0;
-        return;
+/* A piece of the tile: rows [r0, r1), columns [c0, c1). */
+struct piece {
+    int64_t r0, r1, c0, c1;
+};
+
+/* Piece `down` (of all row blocks) and `over` (of all column blocks); false when there is nothing there, or nothing
+ * that a row of it may see. */
+__device__ __forceinline__ bool piece_at(const pattern_args &a, int64_t down, int64_t over, piece *out) {
+    int64_t b = a.band0 + down / a.down, j = over / a.over;
+    out->r0 = larger(block_start(b, a.blocks, a.T) - a.row0, 0) + down % a.down * PIECE;
+    out->r1 = smaller(smaller(block_start(b + 1, a.blocks, a.T) - a.row0, a.R), out->r0 + PIECE);
+    out->c0 = larger(block_start(j, a.blocks, a.T) - a.col0, 0) + over % a.over * PIECE;
+    out->c1 = smaller(smaller(block_start(j + 1, a.blocks, a.T) - a.col0, a.C), out->c0 + PIECE);
+    return out->r0 < out->r1 && out->c0 < out->c1 && a.col0 + out->c0 < a.row0 + out->r1;
+}
+
+/* Row r of the piece into the strip, zeros where there is nothing, by one warp; what SQUARE and profile leave out is
+ * zero there too. Sums of this lane's entries into part. */
+__device__ __forceinline__ void read_row(const pattern_args &a, const piece &q, const float *p, int64_t r, int lane,
+                                         float *strip, double part[PIECE_SUMS]) {
+    int64_t t = a.row0 + r, end = r < q.r1 ? smaller(q.c1, t + 1 - a.col0) : q.c0; /* zeros behind its own position */
+    float v[PIECE / 32], sum = 0, square = 0;
+#pragma unroll
+    for (int i = 0; i < PIECE / 32; i++) {
+        int64_t c = q.c0 + lane + 32 * i;
+        v[i] = c < end ? p[r * a.row + c] : 0.0F;
     }
-    double mass = 0, squares = 0, top_left = 0;
-    int lane = (int)(threadIdx.x % 32), warp = (int)(threadIdx.x / 32), warps = (int)(blockDim.x / 32);
-    for (int64_t r = r0 + warp; r < r1; r += warps) {
-        const float *row = a.p + h * a.head + r * a.row;
-        int64_t end = smaller(c1, a.row0 + r + 1 - a.col0); /* zeros behind the row's own position */
-        float sum = 0, square = 0;
-        if (a.row0 + r == 0) { /* position 0 sees itself alone and joins the map, not the sums */
-            if (c0 == 0 && c1 > 0 && lane == 0) top_left = (double)row[0]; /* the block's first thread: r0 is 0 */
-            continue;
+#pragma unroll
+    for (int i = 0; i < PIECE / 32; i++) {
+        bool skipped = t == 0 || q.c0 + lane + 32 * i < a.skipped;
+        float kept = skipped ? 0.0F : v[i];
+        sum += v[i];
+        square += kept * kept;
+        strip[lane + 32 * i] = kept;
+    }
+    /* Position 0 sees itself alone and joins the map, not the sums. */
+    part[PIECE_CORNER] += t == 0 ? (double)sum : 0.0;
+    part[PIECE_MASS] += t == 0 ? 0.0 : (double)sum;
+    part[PIECE_SQUARES] += (double)square;
+}
+
+/* Sum of the strip along diagonal g of the piece (row - column + columns - 1); its first row is row s of the piece. */
+__device__ __forceinline__ float along(const float *strip, int64_t s, int64_t columns, int64_t g) {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < STRIP; i++) {
+        int64_t c = s + i + columns - 1 - g;
+        if (c >= 0 && c < columns) sum += strip[i * PIECE + c];
+    }
+    return sum;
+}
+
+/* One block, one piece of one head: its sums, and with a profile those along its diagonals, of which a thread has two.
+ * blockIdx.x = (h * all pieces down + piece) * all pieces over + piece. */
+__global__ void __launch_bounds__(PIECE) sum_pieces(pattern_args a) {
+    RS_SHARED(float, strip, STRIP *PIECE);
+    int64_t over = a.blocks * a.over, down = a.bands * a.down, h = blockIdx.x / over / down;
+    double part[PIECE_SUMS] = {0}, total[2] = {0, 0};
+    piece q;
+    bool seen = piece_at(a, blockIdx.x / over % down, blockIdx.x % over, &q);
+    int64_t rows = seen ? q.r1 - q.r0 : 0, columns = q.c1 - q.c0;
+    int lane = (int)(threadIdx.x % 32), warp = (int)(threadIdx.x / 32);
+    for (int64_t s = 0; s < rows; s += STRIP) {
+        read_row(a, q, a.p + h * a.head, q.r0 + s + warp, lane, strip + warp * PIECE, part);
+        if (!a.diagonals) continue;
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int64_t g = threadIdx.x + i * PIECE;
+            if (g >= s && g < s + STRIP + columns) total[i] += (double)along(strip, s, columns, g);
         }
-        for (int64_t c = c0 + lane; c < end; c += 32) {
-            sum += row[c];
-            if (c >= a.skipped) square += row[c] * row[c];
+        __syncthreads(); /* the strip is read */
+    }
+#pragma unroll
+    for (int i = 0; i < PIECE_SUMS; i++) {
+        double sum = rs_cuda_block_sum(part[i]);
+        if (threadIdx.x == 0) a.parts[PIECE_SUMS * (int64_t)blockIdx.x + i] = sum;
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int64_t g = threadIdx.x + i * PIECE;
+        if (a.diagonals && g < rows + columns - 1) a.diagonals[blockIdx.x * a.slots + g] = total[i];
+    }
+}
+
+/* One block, one head: a thread takes a cell of the map with all its pieces. */
+__global__ void __launch_bounds__(128) sum_cells(pattern_args a) {
+    int64_t h = blockIdx.x, over = a.blocks * a.over;
+    double mass = 0, squares = 0;
+    for (int64_t cell = threadIdx.x; cell < a.bands * a.blocks; cell += blockDim.x) {
+        int64_t i = cell / a.blocks, j = cell % a.blocks;
+        double sum[PIECE_SUMS] = {0};
+        for (int64_t n = 0; n < a.down * a.over; n++) {
+            int64_t at = ((h * a.bands + i) * a.down + n / a.over) * over + j * a.over + n % a.over;
+#pragma unroll
+            for (int k = 0; k < PIECE_SUMS; k++) sum[k] += a.parts[PIECE_SUMS * at + k];
         }
-        mass += (double)sum;
-        squares += (double)square;
+        mass += sum[PIECE_MASS];
+        squares += sum[PIECE_SQUARES];
+        if (a.map) a.map[(h * a.blocks + a.band0 + i) * a.blocks + j] += sum[PIECE_MASS] + sum[PIECE_CORNER];
     }
     mass = rs_cuda_block_sum(mass);
     squares = rs_cuda_block_sum(squares);
     if (threadIdx.x != 0) return;
-    a.parts[2 * (int64_t)blockIdx.x] = mass;
-    a.parts[2 * (int64_t)blockIdx.x + 1] = squares;
-    if (a.map) a.map[(h * a.blocks + b) * a.blocks + j] += mass + top_left;
-}
-
-/* One thread, one head: its rectangles in their order. */
-__global__ void __launch_bounds__(128) sum_parts(pattern_args a) {
-    int64_t h = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, n = a.bands * a.blocks;
-    if (h >= a.H) return;
-    double mass = 0, squares = 0;
-    for (int64_t i = 0; i < n; i++) {
-        mass += a.parts[2 * (h * n + i)];
-        squares += a.parts[2 * (h * n + i) + 1];
-    }
     a.sums[h * RS_PATTERN_SUMS + RS_PATTERN_MASS] += mass;
     a.sums[h * RS_PATTERN_SUMS + RS_PATTERN_SQUARE] += squares;
 }
 
-/* One thread, one distance of one head, over the rows of the tile: eight at a time in float32. Neighbouring threads
- * read neighbouring columns. blockIdx.y = head. */
+/* One thread, one distance of one head: the diagonals of the pieces that it crosses, in their order. blockIdx.y = head.
+ */
 __global__ void __launch_bounds__(256) sum_distances(pattern_args a) {
     int64_t d = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, h = blockIdx.y;
-    int64_t last = a.row0 + a.R - 1;
-    if (d > last || (a.window > 0 && d >= a.window)) return;
-    /* Row r has the distance in column row0 + r - d - col0, which must be one that counts. */
-    int64_t from = larger(d + a.col0 + a.skipped - a.row0, a.row0 == 0 ? 1 : 0);
-    int64_t to = smaller(a.R, a.C + a.col0 + d - a.row0);
+    if (d >= a.row0 + a.R || (a.window > 0 && d >= a.window)) return;
+    int64_t over = a.blocks * a.over, down = a.bands * a.down;
     double total = 0;
-    const float *p = a.p + h * a.head + (a.row0 - d - a.col0);
-    for (int64_t r = larger(from, 0); r < to; r += 8) {
-        float sum = 0;
-        int64_t end = smaller(to, r + 8);
-        for (int64_t i = r; i < end; i++) sum += p[i * a.row + i];
-        total += (double)sum;
+    for (int64_t y = 0; y < down; y++) {
+        piece q;
+        piece_at(a, y, 0, &q); /* its rows, which reach the positions row0 + r - d */
+        int64_t first = larger(a.row0 + q.r0 - d, a.col0), last = smaller(a.row0 + q.r1 - 1 - d, a.col0 + a.C - 1);
+        if (first > last || q.r0 >= q.r1) continue;
+        for (int64_t x = first * a.blocks / a.T * a.over; x < (last * a.blocks / a.T + 1) * a.over; x++) {
+            if (!piece_at(a, y, x, &q)) continue;
+            int64_t columns = q.c1 - q.c0, g = d - (a.row0 + q.r0 - a.col0 - q.c0) + columns - 1;
+            if (g >= 0 && g < q.r1 - q.r0 + columns - 1)
+                total += a.diagonals[((h * down + y) * over + x) * a.slots + g];
+        }
     }
     a.profile[h * a.T + d] += total;
 }
@@ -325,7 +401,7 @@ rs_status rs_cuda_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
         void *top = nullptr;
         RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, (size_t)(a.T * a.H) * sizeof(int32_t), &top, err));
         top_args t = {a, static_cast<int32_t *>(top)};
-        RS_TRY(rs_cuda_launch(d, "pair_reduce", find_top, dim3(rs_cuda_blocks(a.T * a.H, 128, INT32_MAX)), dim3(128), 0,
+        RS_TRY(rs_cuda_launch(d, "pair_reduce", find_top, dim3(rs_cuda_blocks(a.T * a.H, 4, INT32_MAX)), dim3(128), 0,
                               err, t));
         a.top = t.top;
     }
@@ -365,20 +441,25 @@ rs_status rs_cuda_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.bands = (a.row0 + a.R - 1) * a.blocks / a.T - a.band0 + 1;
     a.duplicate_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "duplicate_start");
     a.induction_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "induction_start");
-    int64_t rectangles = a.H * a.bands * a.blocks;
-    if (a.H > 65535 || rectangles > INT32_MAX)
+    int64_t side = (a.T + a.blocks - 1) / a.blocks, tall = smaller(side, a.R), wide = smaller(side, a.C);
+    a.down = (tall + PIECE - 1) / PIECE;
+    a.over = (wide + PIECE - 1) / PIECE;
+    a.slots = a.profile ? smaller(tall, PIECE) + smaller(wide, PIECE) - 1 : 0;
+    int64_t pieces = a.H * a.bands * a.down * a.blocks * a.over, entries = a.H * a.R * RS_PATTERN_SUMS;
+    if (a.H > 65535 || pieces > INT32_MAX)
         return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: %lld heads, %lld blocks of the map: too many",
                        (long long)a.H, (long long)a.blocks);
-    RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS,
-                               (size_t)(2 * rectangles + a.H * a.R * RS_PATTERN_SUMS) * sizeof(double), &parts, err));
-    a.parts = static_cast<double *>(parts);
-    a.rows = a.parts + 2 * rectangles;
+    RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, (size_t)(pieces * (PIECE_SUMS + a.slots) + entries) * sizeof(double),
+                               &parts, err));
+    a.rows = static_cast<double *>(parts);
+    a.parts = a.rows + entries;
+    a.diagonals = a.profile ? a.parts + PIECE_SUMS * pieces : nullptr;
     RS_TRY(rs_cuda_launch(d, "pattern_reduce", read_entries, dim3(rs_cuda_blocks(a.H * a.R, 8, INT32_MAX)), dim3(256),
                           0, err, a));
     RS_TRY(
         rs_cuda_launch(d, "pattern_reduce", sum_entries, dim3(RS_PATTERN_SUMS, (unsigned)a.H), dim3(128), 0, err, a));
-    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_rectangles, dim3((unsigned)rectangles), dim3(128), 0, err, a));
-    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_parts, dim3(rs_cuda_blocks(a.H, 128)), dim3(128), 0, err, a));
+    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_pieces, dim3((unsigned)pieces), dim3(PIECE), 0, err, a));
+    RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_cells, dim3((unsigned)a.H), dim3(128), 0, err, a));
     if (a.profile)
         RS_TRY(rs_cuda_launch(d, "pattern_reduce", sum_distances,
                               dim3(rs_cuda_blocks(a.row0 + a.R, 256, INT32_MAX), (unsigned)a.H), dim3(256), 0, err, a));

@@ -7,6 +7,7 @@
 namespace {
 
 enum { PAIRS = 32, LANES = 8, KEYS = 128, HEADS = 4 };
+enum { AHEAD = 4 }; /* pairs of a key that a thread loads before it multiplies */
 
 /* Sums over keys n: U = k e^{i theta n}, V = U - k, as real vectors (re, im). */
 enum { UR, UI, VR, VI, URUR, URUI, UIUI, VRVR, VRVI, VIVI, URVR, URVI, UIVR, UIVI, ABS, SUMS };
@@ -171,18 +172,33 @@ __global__ void __launch_bounds__(KEYS) sample_logits(sample_args a) {
         const float *k = a.k + n * a.k_row + kv * a.k_head;
         const double *cosine = a.turns + (m - n), *sine = cosine + F * a.T;
         double qk[HEADS] = {0}, qm[HEADS] = {0}, mk[HEADS] = {0}, mm[HEADS] = {0};
-        for (int64_t f = 0; f < F; f++) {
-            double kr = (double)k[a.lo[f]], ki = (double)k[a.hi[f]], c = cosine[f * a.T], s = sine[f * a.T];
-            double br = mean_key[f], bi = mean_key[F + f];
-            double tr = kr * c + ki * s, ti = ki * c - kr * s; /* k e^{-i theta D} */
-            double ur = br * c + bi * s, ui = bi * c - br * s;
+        for (int64_t f0 = 0; f0 < F; f0 += AHEAD) {
+            float re[AHEAD], im[AHEAD];
+            double c[AHEAD], s[AHEAD];
+            /* All loads first: their waits run side by side. */
 #pragma unroll
-            for (int g = 0; g < HEADS; g++) {
-                const double *q = shared + g * 4 * F + f;
-                qk[g] += q[0] * tr + q[F] * ti;
-                qm[g] += q[0] * ur + q[F] * ui;
-                mk[g] += q[2 * F] * tr + q[3 * F] * ti;
-                mm[g] += q[2 * F] * ur + q[3 * F] * ui;
+            for (int u = 0; u < AHEAD; u++) {
+                int64_t f = f0 + u < F ? f0 + u : F - 1;
+                re[u] = k[a.lo[f]];
+                im[u] = k[a.hi[f]];
+                c[u] = cosine[f * a.T];
+                s[u] = sine[f * a.T];
+            }
+#pragma unroll
+            for (int u = 0; u < AHEAD; u++) {
+                int64_t f = f0 + u;
+                if (f >= F) break;
+                double kr = (double)re[u], ki = (double)im[u], br = mean_key[f], bi = mean_key[F + f];
+                double tr = kr * c[u] + ki * s[u], ti = ki * c[u] - kr * s[u]; /* k e^{-i theta D} */
+                double ur = br * c[u] + bi * s[u], ui = bi * c[u] - br * s[u];
+#pragma unroll
+                for (int g = 0; g < HEADS; g++) {
+                    const double *q = shared + g * 4 * F + f;
+                    qk[g] += q[0] * tr + q[F] * ti;
+                    qm[g] += q[0] * ur + q[F] * ui;
+                    mk[g] += q[2 * F] * tr + q[3 * F] * ti;
+                    mm[g] += q[2 * F] * ur + q[3 * F] * ui;
+                }
             }
         }
 #pragma unroll

@@ -1,4 +1,4 @@
-/* kernels/cuda/cuda_widen.cu: WIDEN: stored weights to float32 (or on to bfloat16), one thread an element. Layouts:
+/* kernels/cuda/cuda_widen.cu: WIDEN: stored weights to float32 (or on to bfloat16), a few elements a thread. Layouts:
  * docs/formats.md (GGUF blocks, little-endian). A nibble byte holds element j in its low and element j + 16 (or + 32)
  * in its high half. */
 #include "kernels/cuda/cuda_device.h"
@@ -98,13 +98,25 @@ struct widen_args {
     int64_t n, block_bytes;
 };
 
-template <rs_dtype T> __global__ void __launch_bounds__(256) widen_values(widen_args a) {
-    int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += step) {
-        float v = value_at<T>(a.src, i, a.block_bytes);
-        if (a.rounded) a.rounded[i] = __float2bfloat16_rn(v);
-        else a.dst[i] = v;
-        if (a.bad && (__float_as_uint(v) & 0x7F800000U) == 0x7F800000U) atomicMin(a.bad, (long long)i);
+enum { WIDEN_THREADS = 256, WIDEN_EACH = 4 }; /* elements a thread, so that its loads wait side by side */
+
+template <rs_dtype T> __global__ void __launch_bounds__(WIDEN_THREADS) widen_values(widen_args a) {
+    int64_t step = (int64_t)gridDim.x * WIDEN_THREADS * WIDEN_EACH;
+    for (int64_t at = (int64_t)blockIdx.x * WIDEN_THREADS * WIDEN_EACH + threadIdx.x; at < a.n; at += step) {
+        float v[WIDEN_EACH];
+#pragma unroll
+        for (int u = 0; u < WIDEN_EACH; u++) {
+            int64_t i = at + u * WIDEN_THREADS;
+            v[u] = i < a.n ? value_at<T>(a.src, i, a.block_bytes) : 0.0F;
+        }
+#pragma unroll
+        for (int u = 0; u < WIDEN_EACH; u++) {
+            int64_t i = at + u * WIDEN_THREADS;
+            if (i >= a.n) break;
+            if (a.rounded) a.rounded[i] = __float2bfloat16_rn(v[u]);
+            else a.dst[i] = v[u];
+            if (a.bad && (__float_as_uint(v[u]) & 0x7F800000U) == 0x7F800000U) atomicMin(a.bad, (long long)i);
+        }
     }
 }
 
@@ -141,5 +153,6 @@ rs_status rs_cuda_widen(rs_device *d, const rs_op *op, rs_error *err) {
     a.n = o->dst.dim[0];
     a.block_bytes = rs_dtype_block_bytes(o->src.dtype);
     if (!kernel) return rs_fail(err, RS_E_INTERNAL, "op widen: no kernel for type %s", rs_dtype_name(o->src.dtype));
-    return rs_cuda_launch(d, "widen", kernel, dim3(rs_cuda_blocks(a.n, 256)), dim3(256), 0, err, a);
+    return rs_cuda_launch(d, "widen", kernel, dim3(rs_cuda_blocks(a.n, WIDEN_THREADS * WIDEN_EACH)),
+                          dim3(WIDEN_THREADS), 0, err, a);
 }

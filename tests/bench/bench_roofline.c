@@ -181,13 +181,10 @@ out:
 static roof_what both(roof_what a, roof_what b) {
     return (roof_what){.tile_rows = b.tile_rows ? b.tile_rows : a.tile_rows,
                        .head_groups = b.head_groups ? b.head_groups : a.head_groups,
-                       .halves = a.halves || b.halves,
-                       .keys_once = a.keys_once || b.keys_once,
                        .fused = a.fused || b.fused,
                        .one_kernel = a.one_kernel || b.one_kernel,
                        .lists_aside = a.lists_aside || b.lists_aside,
                        .pieces = a.pieces || b.pieces,
-                       .vectors = a.vectors || b.vectors,
                        .wide = a.wide || b.wide,
                        .graphs = a.graphs || b.graphs};
 }
@@ -198,9 +195,6 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
         {.name = "as it is"},
         {.name = "token lists made by another thread", .lists_aside = true},
         {.name = "statistics cut among threads enough", .wide = true},
-        {.name = "rounding, widening: four values for every thread", .vectors = true},
-        {.name = "keys and values rounded once a sequence", .keys_once = true},
-        {.name = "rope, softmax, mix write bfloat16", .halves = true},
         {.name = "products of mix cut along their sum", .pieces = true},
         {.name = "sums of patterns made by the softmax", .fused = true},
         {.name = "launches replayed, 0.5 us of the host each", .graphs = true},
@@ -211,9 +205,6 @@ static rs_status print_changes(const options *o, const roof_card *c, roof_what *
     printf("\nwhat if, %s: seconds of the whole run, share of a large product's rate\n  %-48s %16s  %16s\n", c->name,
            "", "alone", "with those above");
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-        if (o->compute != RS_COMPUTE_BF16 && (changes[i].halves || changes[i].keys_once)) {
-            continue; /* nothing is rounded then */
-        }
         RS_TRY(estimate(o, c, changes[i], false, &alone, err));
         printf("  %-48s %7.2f %7.1f%%", changes[i].name, alone.seconds, 100 * alone.rate / best);
         *all = both(*all, changes[i]);

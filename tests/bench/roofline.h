@@ -70,10 +70,7 @@ typedef struct roof_what {
     const char *name;
     int64_t tile_rows;   /* 0: the program's own */
     int64_t head_groups; /* attention tiles of H / head_groups heads each */
-    bool halves;         /* rope, softmax, mix write bfloat16 for the product that reads them */
-    bool keys_once;      /* keys and values are rounded once a sequence, not once a tile */
     bool fused;          /* softmax makes the sums of PATTERN_REDUCE */
-    bool vectors;        /* rounding and widening give every thread of every block four values */
     bool wide;           /* statistics are cut among threads enough: chains of 8 loads at most */
     bool one_kernel;     /* scores, softmax, mix are one kernel: tiles never leave the chip */
     bool lists_aside;    /* token lists are made by another thread */
@@ -92,15 +89,14 @@ typedef struct roof_log {
 
 /* A device over the CPU's memory. execute: ops run on the CPU (one thread) and are timed; otherwise they are only
  * written down. */
-rs_status roof_device_open(const roof_what *what, int64_t positions, bool execute, int threads, roof_log *log,
-                           const rs_backend **backend, rs_device **device, rs_error *err);
+rs_status roof_device_open(const roof_what *what, bool execute, int threads, roof_log *log, const rs_backend **backend,
+                           rs_device **device, rs_error *err);
 void roof_device_mark(rs_device *d);
 
 typedef void roof_emit(void *ctx, int row, const roof_kernel *k);
 /* The kernels of an op in their order. host: address of device memory, for index lists. scratch: see roof_log. */
 typedef struct roof_expander {
     const roof_what *what;
-    int64_t positions; /* T */
     const void *(*host)(void *ctx, const rs_view *v);
     roof_emit *emit;
     void *ctx;

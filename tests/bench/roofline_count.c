@@ -177,6 +177,7 @@ static rs_op narrowed(rs_op op, int64_t g, int64_t n) {
     case RS_OP_SOFTMAX:
         narrow(&op.u.softmax.s, 0, g, n, false);
         narrow(&op.u.softmax.stats, 0, g, n, false);
+        narrow(&op.u.softmax.half, 0, g, n, false);
         break;
     case RS_OP_PATTERN_REDUCE:
         narrow(&p->p, 0, g, n, false);
@@ -276,8 +277,8 @@ static double clock_overhead(void) {
     return least;
 }
 
-rs_status roof_device_open(const roof_what *what, int64_t positions, bool execute, int threads, roof_log *log,
-                           const rs_backend **backend, rs_device **device, rs_error *err) {
+rs_status roof_device_open(const roof_what *what, bool execute, int threads, roof_log *log, const rs_backend **backend,
+                           rs_device **device, rs_error *err) {
     rs_status st = RS_OK;
     rs_device *d = NULL;
     RS_TRY(RS_NEW(&d, 1, err));
@@ -285,12 +286,8 @@ rs_status roof_device_open(const roof_what *what, int64_t positions, bool execut
     d->execute = execute;
     d->what = *what;
     d->log = log;
-    d->expander = (roof_expander){.what = &d->what,
-                                  .positions = positions,
-                                  .host = host_address,
-                                  .emit = append_kernel,
-                                  .ctx = d,
-                                  .scratch = log->scratch};
+    d->expander = (roof_expander){
+        .what = &d->what, .host = host_address, .emit = append_kernel, .ctx = d, .scratch = log->scratch};
     d->overhead = clock_overhead();
     d->left = thread_seconds();
     *backend = &counting;

@@ -9,7 +9,7 @@
 /* ---- how often a kernel reads and writes each byte of its arguments ---- */
 
 /* Kernels of an op that has several. */
-enum { ONLY, BIAS = ONLY, PRODUCT, TOP = ONLY, PAIRS, ENTRIES = ONLY, RECTANGLES, DISTANCES };
+enum { ONLY, BIAS = ONLY, PRODUCT, TOP = ONLY, PAIRS, ENTRIES = ONLY, PIECES, CELLS, DISTANCES };
 enum { SEGMENTS = ONLY, SAMPLE_PAIRS, TURNS, LOGITS };
 
 typedef struct pass {
@@ -21,7 +21,7 @@ typedef struct pass {
 } pass;
 
 static const pass passes[] = {
-    {RS_OP_WIDEN, ONLY, "src", 1, 0, false}, /* one thread an element */
+    {RS_OP_WIDEN, ONLY, "src", 1, 0, false},
     {RS_OP_WIDEN, ONLY, "dst", 0, 1, false},
     {RS_OP_NORM, ONLY, "x", 2, 0, true}, /* squares, then values; a row is a block's own */
     {RS_OP_NORM, ONLY, "weight", 1, 0, true},
@@ -39,17 +39,16 @@ static const pass passes[] = {
     {RS_OP_ROPE, ONLY, "sin", 1, 0, true},
     {RS_OP_SCORES, ONLY, "s", 0, 1, false},
     {RS_OP_MASK, ONLY, "s", 1, 1, false},
-    {RS_OP_SOFTMAX, ONLY, "s", 2, 1, false}, /* running maximum and sums; then the values. Blocks at work hold as much
-                                                as the whole tile: the second read is a far one */
+    {RS_OP_SOFTMAX, ONLY, "s", 1, 1, false}, /* rows that are not kept are read again: below */
+    {RS_OP_SOFTMAX, ONLY, "half", 0, 1, false},
     {RS_OP_MIX, ONLY, "z", 0, 1, false},
     {RS_OP_CROSS_ENTROPY, ONLY, "logits", 2, 0, false}, /* maximum, then the sum */
     {RS_OP_CROSS_ENTROPY, ONLY, "state", 1, 1, false},
     {RS_OP_PAIR_REDUCE, TOP, "x", 1, 0, true},   /* find_top */
     {RS_OP_PAIR_REDUCE, PAIRS, "x", 1, 0, true}, /* a row has one bucket: one block of a head reads it */
     {RS_OP_PAIR_REDUCE, PAIRS, "out", 1, 1, false},
-    {RS_OP_PATTERN_REDUCE, RECTANGLES, "p", 1, 0, false}, /* mass and squares */
-    {RS_OP_PATTERN_REDUCE, RECTANGLES, "map", 1, 1, false},
-    {RS_OP_PATTERN_REDUCE, DISTANCES, "p", 1, 0, false}, /* along the diagonals */
+    {RS_OP_PATTERN_REDUCE, PIECES, "p", 1, 0, false}, /* mass, squares, and along the diagonals */
+    {RS_OP_PATTERN_REDUCE, CELLS, "map", 1, 1, false},
     {RS_OP_PATTERN_REDUCE, DISTANCES, "profile", 1, 1, false},
     {RS_OP_LOGIT_SAMPLE, SEGMENTS, "k", 1, 0, false},
     {RS_OP_LOGIT_SAMPLE, SAMPLE_PAIRS, "out", 1, 1, false},
@@ -63,9 +62,11 @@ enum {
     NORM_FLOPS = 4,
     GATE_FLOPS = 14,
     ROPE_FLOPS = 6,     /* a pair */
-    SOFTMAX_FLOPS = 40, /* two exponentials, the running sums */
+    SOFTMAX_FLOPS = 20, /* an exponential, the sums */
+    RUNNING_FLOPS = 20, /* of a row that is not kept: another exponential */
     LOSS_FLOPS = 24,
-    PATTERN_FLOPS = 4,
+    PATTERN_FLOPS = 28, /* mass and square; 8 steps along each of two diagonals for 8 entries, each with its bounds */
+    FUSED_FLOPS = 4,
     TOP_F64 = 4,
     PAIR_F64 = 55,          /* all features are formed whoever asks */
     SEGMENT_F64 = 85,       /* a turn, fifteen sums */
@@ -151,14 +152,6 @@ static roof_touch *touch_of(roof_kernel *k, const rs_view *v) {
     return NULL;
 }
 
-/* What is written only for products to read can be written as they take it. */
-static void write_half(const roof_expander *x, roof_kernel *k, const rs_view *v, double share) {
-    roof_touch *t = x->what->halves ? touch_of(k, v) : NULL;
-    if (t) {
-        t->writes *= share;
-    }
-}
-
 /* Threads for a row, as in cuda_elementwise.cu. */
 static int row_threads(int64_t n) { return n <= 128 ? 32 : n <= 1024 ? 128 : 256; }
 
@@ -169,30 +162,17 @@ typedef struct input {
     const rs_view *view;
     double reads; /* by the product */
     int slot, row;
-    bool once;  /* keys, values: of a whole sequence they could be rounded once */
-    bool first; /* ... by this op */
 } input;
-
-/* Rounded once, keys and values need a place each; rounded again and again, one place is enough. */
-static size_t place_of(const roof_expander *x, const input *in) {
-    bool kept = in->once && x->what->keys_once;
-    return !kept ? 0 : in->view->offset + (in->row == ROOF_ROUND_SCORES ? 1U : SIZE_MAX / 2);
-}
 
 static void round_input(const roof_expander *x, const input *in) {
     const rs_view *v = in->view;
-    double share = in->once && x->what->keys_once ? (double)x->positions / (double)v->dim[0] : 1;
     int64_t last = v->dim[v->n_dims - 1];
-    double rows = share * entries(v) / (double)last;
-    /* round_fours: a block for every 1024 values of a row, so that a narrow row leaves most threads idle. */
+    double rows = entries(v) / (double)last;
+    /* round_fours: rows one behind the other; round_rows: a block for every 256 values of a row. */
     roof_kernel k = {
-        .threads = rows * ceiling((double)last, last % 4 == 0 ? 1024 : 256) * 256, .block = 256, .chain = 1};
-    if (x->what->vectors) {
-        k.threads = share * entries(v) / 4;
-        k.chain = 1;
-    }
-    touch_view(&k, v, share, 1, 0, false);
-    touch_scratch_at(x, &k, in->slot, place_of(x, in), share * entries(v) * 2, 0, 1);
+        .threads = last % 4 == 0 ? entries(v) / 4 : rows * ceiling((double)last, 256) * 256, .block = 256, .chain = 1};
+    touch_view(&k, v, 1, 1, 0, false);
+    touch_scratch(x, &k, in->slot, entries(v) * 2, 0, 1);
     emit(x, in->row, &k);
 }
 
@@ -201,13 +181,9 @@ static void take_input(const roof_expander *x, roof_kernel *product, const input
     bool rounds = product->compute == RS_COMPUTE_BF16 && v->dtype == RS_F32;
     if (!rounds) {
         touch_view(product, v, 1, in->reads, 0, false);
-    } else if (x->what->halves && !in->once) { /* found as halves: its producer wrote them */
-        touch_view(product, v, 0.5, in->reads, 0, false);
     } else {
-        if (!(in->once && x->what->keys_once) || in->first) {
-            round_input(x, in);
-        }
-        touch_scratch_at(x, product, in->slot, place_of(x, in), entries(v) * 2, in->reads, 0);
+        round_input(x, in);
+        touch_scratch(x, product, in->slot, entries(v) * 2, in->reads, 0);
     }
 }
 
@@ -224,8 +200,8 @@ static void matmul(const roof_expander *x, const rs_op *op) {
     k.n = M;
     k.batch = 1;
     k.compute = o->compute;
-    take_input(x, &k, &(input){&o->x, 1, SLOT_ROUNDED, ROOF_ROUND_MATMUL, false, false});
-    take_input(x, &k, &(input){&o->w, 1, SLOT_ROUNDED_MORE, ROOF_ROUND_MATMUL, false, false});
+    take_input(x, &k, &(input){&o->x, 1, SLOT_ROUNDED, ROOF_ROUND_MATMUL});
+    take_input(x, &k, &(input){&o->w, 1, SLOT_ROUNDED_MORE, ROOF_ROUND_MATMUL});
     emit(x, op->kind, &k);
 }
 
@@ -250,9 +226,8 @@ static void scores(const roof_expander *x, const rs_op *op) {
     k.batch = H;
     k.one_piece = true;
     k.compute = o->compute;
-    take_input(x, &k, &(input){&o->q, 1, SLOT_ROUNDED, ROOF_ROUND_SCORES, false, false});
-    take_input(x, &k,
-               &(input){&o->k, H / (double)o->k.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_SCORES, true, o->row0 == 0});
+    take_input(x, &k, &(input){&o->q, 1, SLOT_ROUNDED, ROOF_ROUND_SCORES});
+    take_input(x, &k, &(input){&o->k, H / (double)o->k.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_SCORES});
     addresses(x, op->kind, o->q.dim[1]);
     emit(x, op->kind, &k);
 }
@@ -267,11 +242,10 @@ static void mix(const roof_expander *x, const rs_op *op) {
     k.batch = H;
     k.one_piece = !x->what->pieces;
     k.compute = o->compute;
-    write_half(x, &k, &o->z, 0.5);
     if (!x->what->one_kernel) {
-        take_input(x, &k, &(input){&o->p, 1, SLOT_ROUNDED, ROOF_ROUND_MIX, false, false});
+        take_input(x, &k, &(input){&o->p, 1, SLOT_ROUNDED, ROOF_ROUND_MIX});
     }
-    take_input(x, &k, &(input){&o->v, H / (double)o->v.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_MIX, true, o->row0 == 0});
+    take_input(x, &k, &(input){&o->v, H / (double)o->v.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_MIX});
     addresses(x, op->kind, o->p.dim[0]);
     emit(x, op->kind, &k);
 }
@@ -279,7 +253,7 @@ static void mix(const roof_expander *x, const rs_op *op) {
 /* ---- row by row ---- */
 
 static void widen(const roof_expander *x, const rs_op *op) {
-    roof_kernel k = start(op, ONLY, entries(&op->u.widen.dst) / (x->what->vectors ? 4 : 1), 256, 1);
+    roof_kernel k = start(op, ONLY, ceiling(entries(&op->u.widen.dst), 4), 256, 1);
     emit(x, op->kind, &k);
 }
 
@@ -315,7 +289,6 @@ static void rope(const roof_expander *x, const rs_op *op) {
         k.touch[i].reads *= k.touch[i].near ? heads : 1;
     }
     k.flops[ROOF_F32] = ROPE_FLOPS * entries(&o->y) / 2;
-    write_half(x, &k, &o->y, 0.5);
     emit(x, op->kind, &k);
 }
 
@@ -327,18 +300,27 @@ static void mask(const roof_expander *x, const rs_op *op) {
     emit(x, op->kind, &k);
 }
 
-/* The first read cannot run ahead: each value may move the running maximum. */
+/* A row of so many columns stands in shared memory. A longer one is read twice, and the first read cannot run ahead:
+ * each value may move the running maximum. */
+static const int64_t KEPT_COLUMNS = 12032;
+
 static void softmax(const roof_expander *x, const rs_op *op) {
     const rs_op_softmax *o = &op->u.softmax;
     int block = row_threads(o->s.dim[2]);
     double loads = ceiling((double)o->s.dim[2], block), rows = (double)(o->s.dim[0] * o->s.dim[1]);
-    roof_kernel k = start(op, ONLY, rows * block, block, loads + ceiling(loads, AHEAD));
-    k.flops[ROOF_F32] = (SOFTMAX_FLOPS + (x->what->fused ? PATTERN_FLOPS : 0)) * entries(&o->s);
+    bool kept = o->s.dim[2] <= KEPT_COLUMNS;
+    roof_kernel k = start(op, ONLY, rows * block, block, (kept ? 0 : loads) + ceiling(loads, AHEAD));
+    roof_touch *s = touch_of(&k, &o->s);
+    if (s) {
+        s->reads = kept ? 1 : 2;
+        s->writes = o->half_only || (o->half.mem && x->what->fused) ? 0 : 1;
+    }
+    k.flops[ROOF_F32] =
+        (SOFTMAX_FLOPS + (kept ? 0 : RUNNING_FLOPS) + (x->what->fused ? FUSED_FLOPS : 0)) * entries(&o->s);
     if (x->what->one_kernel) {
         k.n_touches = 0;
         k.chain = 0;
     }
-    write_half(x, &k, &o->s, x->what->fused ? 0.5 : 1.5); /* PATTERN_REDUCE still wants float32 */
     emit(x, op->kind, &k);
 }
 
@@ -358,16 +340,17 @@ static void pair_reduce(const roof_expander *x, const rs_op *op) {
     double T = (double)o->x.dim[0], H = (double)o->x.dim[1], F = (double)o->out.dim[3], buckets = (double)o->out.dim[0];
     int lanes = T >= 2048 ? 16 : 8;
     if (o->features & 1U << RS_PAIR_TOP) {
-        roof_kernel top = start(op, TOP, T * H, 128, ceiling(2 * F, AHEAD));
+        roof_kernel top = start(op, TOP, T * H * 32, 128, ceiling(2 * ceiling(F, 32), AHEAD)); /* a warp each */
         top.flops[ROOF_F64] = TOP_F64 * T * H * F;
         touch_scratch(x, &top, SLOT_PARTS, T * H * 4, 0, 1);
         emit_statistics(x, op->kind, top);
     }
-    /* Four rows at a time: their buckets, half of which stand in the nearest cache, then the values of those that
+    /* Eight rows at a time: their buckets, half of which stand in the nearest cache, then the values of those that
      * belong here; a bucket among many takes a share of the rows, which mostly stand alone. */
-    double own = buckets <= 2 ? T : fmin(T, AHEAD * T / buckets);
+    const double rows = 8;
+    double own = buckets <= 2 ? T : fmin(T, rows * T / buckets);
     roof_kernel k =
-        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * AHEAD));
+        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * rows));
     k.flops[ROOF_F64] = PAIR_F64 * T * H * F;
     emit_statistics(x, op->kind, k);
 }
@@ -409,27 +392,35 @@ static void sum_entries(const roof_expander *x, const rs_op *op) {
 
 static void pattern_reduce(const roof_expander *x, const rs_op *op) {
     const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
+    enum { PIECE = 256, STRIP = 8, PIECE_SUMS = 3 }; /* as in cuda_probes.cu */
     double H = (double)o->p.dim[0], R = (double)o->p.dim[1], C = (double)o->p.dim[2], T = (double)o->positions;
-    double blocks = o->map.mem ? (double)o->map.dim[1] : 32, side = T / blocks;
+    double blocks = o->map.mem ? (double)o->map.dim[1] : 32, side = ceiling(T, blocks), f8 = sizeof(double);
     double bands = (double)((o->row0 + o->p.dim[1] - 1) * (int64_t)blocks / o->positions -
                             o->row0 * (int64_t)blocks / o->positions + 1);
-    double rows = R < side ? R : side, columns = C < side ? C : side;
+    double tall = fmin(R, side), wide = fmin(C, side), over = blocks * ceiling(wide, PIECE),
+           down = ceiling(tall, PIECE);
+    double pieces = H * bands * down * over, slots = fmin(tall, PIECE) + fmin(wide, PIECE) - 1;
     sum_entries(x, op);
     if (x->what->fused) {
         return;
     }
-    roof_kernel rectangles =
-        start(op, RECTANGLES, H * bands * blocks * 128, 128, ceiling(rows, 4) * ceiling(ceiling(columns, 32), AHEAD));
-    rectangles.flops[ROOF_F32] = PATTERN_FLOPS * entries(&o->p);
-    touch_scratch(x, &rectangles, SLOT_PARTS, H * bands * blocks * 16, 0, 1);
-    emit_statistics(x, op->kind, rectangles);
-    roof_kernel parts = {.threads = H, .block = 128, .chain = ceiling(2 * bands * blocks, AHEAD)}; /* sum_parts */
-    touch_scratch(x, &parts, SLOT_PARTS, H * bands * blocks * 16, 1, 0);
-    emit_statistics(x, op->kind, parts);
+    /* A strip of eight rows after the other: a thread loads eight values, then all wait for each other. */
+    roof_kernel k =
+        start(op, PIECES, pieces * PIECE, PIECE, ceiling(fmin(tall, PIECE), STRIP) * ceiling(PIECE / 32, AHEAD));
+    k.flops[ROOF_F32] = PATTERN_FLOPS * entries(&o->p);
+    touch_scratch(x, &k, SLOT_PARTS, pieces * PIECE_SUMS * f8, 0, 1);
     if (o->profile.mem) {
-        roof_kernel distances = start(op, DISTANCES, ceiling(C, 256) * 256 * H, 256, ceiling(R, 8) + 1);
-        distances.flops[ROOF_F32] = entries(&o->p);
-        emit_statistics(x, op->kind, distances);
+        touch_scratch_at(x, &k, SLOT_PARTS, 1, pieces * slots * f8, 0, 1);
+    }
+    emit_statistics(x, op->kind, k);
+    k = start(op, CELLS, H * 128, 128,
+              ceiling(bands * blocks, 128) * ceiling(PIECE_SUMS * pieces / (H * bands * blocks), AHEAD));
+    touch_scratch(x, &k, SLOT_PARTS, pieces * PIECE_SUMS * f8, 1, 0);
+    emit_statistics(x, op->kind, k);
+    if (o->profile.mem) { /* a distance crosses two pieces of a row block */
+        k = start(op, DISTANCES, ceiling(C, 256) * 256 * H, 256, ceiling(2 * bands * down, AHEAD) + 1);
+        touch_scratch_at(x, &k, SLOT_PARTS, 1, pieces * slots * f8, 1, 0);
+        emit_statistics(x, op->kind, k);
     }
 }
 
@@ -471,9 +462,9 @@ static void logit_sample(const roof_expander *x, const rs_op *op) {
     k.flops[ROOF_F64] = 45 * T * F;
     touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, 0, 1);
     emit_statistics(x, op->kind, k);
-    /* A thread, a key: for every pair two components of the key and two entries of the table. */
+    /* A thread, a key: for every pair two components of the key and two entries of the table, four pairs at a time. */
     double groups = ceiling(group, HEADS);
-    k = start(op, LOGITS, groups * K * n * KEYS, KEYS, ceiling(most, KEYS) * F);
+    k = start(op, LOGITS, groups * K * n * KEYS, KEYS, ceiling(most, KEYS) * ceiling(F, 4));
     k.flops[ROOF_F64] = LOGIT_F64 * keys * K * groups * F;
     touch_view(&k, &o->k, 1, groups * keys / T, 0, false);
     touch_scratch(x, &k, SLOT_TURNS, 2 * T * F * f8, K * groups * keys / T, 0);

@@ -107,7 +107,7 @@ static rs_status go(roof_run *r, parts *p, rs_error *err) {
     RS_TRY(rs_model_open(r->folder, r->context, 0, &p->model, err));
     RS_TRY(rs_model_bind(&p->model, err));
     RS_TRY(make_ids(r->sequences * r->context, r->shape->vocab, &p->ids, err));
-    RS_TRY(roof_device_open(&r->what, r->context, r->execute, r->threads, &r->log, &p->backend, &p->device, err));
+    RS_TRY(roof_device_open(&r->what, r->execute, r->threads, &r->log, &p->backend, &p->device, err));
     rs_probe_facts facts = {.graph = p->model.graph, .positions = r->context, .sequences = r->sequences};
     RS_TRY(rs_probes_bytes(kinds, n, &facts, &r->probe_bytes, err));
     RS_TRY(rs_probes_create(kinds, n, &facts, p->backend, p->device, leave, NULL, &p->probes, err));

@@ -194,6 +194,20 @@ static void test_aliases(void **state) {
     accepted(add);
     rs_op softmax = {.kind = RS_OP_SOFTMAX, .u.softmax = {.s = f32(0, 3, 2, 3, 3), .stats = f32(0, 3, 2, 3, 2)}};
     refused(softmax, "is written", "'s'");
+    softmax.u.softmax.stats = RS_ABSENT;
+    softmax.u.softmax.half_only = true;
+    refused(softmax, "'half' alone", "absent");
+    softmax.u.softmax.half = rs_view_3d(mem(1), 0, RS_BF16, 2, 3, 3);
+    accepted(softmax);
+    softmax.u.softmax.half.mem = softmax.u.softmax.s.mem;
+    refused(softmax, "is written", "'s'");
+    /* Halves are for products that take halves. */
+    rs_op mix = {
+        .kind = RS_OP_MIX,
+        .u.mix = {.p = rs_view_3d(mem(0), 0, RS_BF16, 2, 3, 3), .v = f32(1, 3, 3, 2, 4), .z = f32(2, 3, 3, 2, 4)}};
+    refused(mix, "op mix", "bfloat16");
+    mix.u.mix.compute = RS_COMPUTE_BF16;
+    accepted(mix);
 }
 
 static rs_op rope(void) {

@@ -34,6 +34,9 @@ static const tile tiles[] = {
 };
 enum { TILES = sizeof tiles / sizeof *tiles };
 
+/* Rows longer than a block of a card keeps (12032 columns), and as long. */
+static const tile long_rows[] = {{1, 2, 12033, 12031, 0, 0}, {1, 2, 12032, 12030, 0, 0}};
+
 static float *filled(int64_t n, float value) {
     float *x = rs_rig_zeros(n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = value;
@@ -42,16 +45,32 @@ static float *filled(int64_t n, float value) {
 
 /* ---- scores ---- */
 
-static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap, rs_compute compute) {
+/* A view of float32 values; halves: in bfloat16, in which they must stand exactly (the upper half of their bits). */
+static rs_view put_input(rs_rig *r, int gap, const float *x, bool halves, int64_t a, int64_t b, int64_t c) {
+    if (!halves) return RS_RIG_PUT(r, RS_F32, gap, x, a, b, c);
+    uint16_t *upper = rs_rig_zeros(a * b * c, sizeof *upper);
+    for (int64_t i = 0; i < a * b * c; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        upper[i] = (uint16_t)(bits >> 16);
+    }
+    rs_view v = RS_RIG_PUT(r, RS_BF16, gap, upper, a, b, c);
+    free(upper);
+    return v;
+}
+
+static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap, rs_compute compute, bool halves) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(c->C + Dh));
     float *q = rs_rig_normal(&rng, c->R * c->H * Dh, 1), *k = rs_rig_normal(&rng, c->C * S * Dh, 1), scale = 0.125F;
     int32_t slot[16];
     for (int64_t h = 0; h < c->H; h++) slot[h] = (int32_t)((h * 2 + 1) % S);
     rs_view s = RS_RIG_NEW(r, RS_F32, gap, c->H, c->R, c->C);
+    rs_rig_round(q, c->R * c->H * Dh, halves ? compute : RS_COMPUTE_F32);
+    rs_rig_round(k, c->C * S * Dh, halves ? compute : RS_COMPUTE_F32);
     rs_op op = {.kind = RS_OP_SCORES,
-                .u.scores = {.q = RS_RIG_PUT(r, RS_F32, gap, q, c->R, c->H, Dh),
-                             .k = RS_RIG_PUT(r, RS_F32, gap, k, c->C, S, Dh),
+                .u.scores = {.q = put_input(r, gap, q, halves, c->R, c->H, Dh),
+                             .k = put_input(r, gap, k, halves, c->C, S, Dh),
                              .slot = RS_RIG_PUT(r, RS_I32, 0, slot, c->H),
                              .s = s,
                              .scale = scale,
@@ -80,11 +99,12 @@ static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap,
 }
 
 static void body_scores(rs_rig *r) {
-    for (int i = 0; i < TILES; i++) run_scores(r, &tiles[i], i % 3 + 1, i % 2 ? 64 : 17, i % 4, RS_COMPUTE_F32);
-    run_scores(r, &tiles[3], 9, 256, 0, RS_COMPUTE_F32); /* as many slots as heads */
-    run_scores(r, &tiles[3], 12, 1, 1, RS_COMPUTE_F32);
-    for (int i = 0; i < TILES; i += 2) run_scores(r, &tiles[i], i % 3 + 1, i % 4 ? 64 : 17, i % 3, RS_COMPUTE_BF16);
-    run_scores(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32);
+    for (int i = 0; i < TILES; i++) run_scores(r, &tiles[i], i % 3 + 1, i % 2 ? 64 : 17, i % 4, RS_COMPUTE_F32, false);
+    run_scores(r, &tiles[3], 9, 256, 0, RS_COMPUTE_F32, false); /* as many slots as heads */
+    run_scores(r, &tiles[3], 12, 1, 1, RS_COMPUTE_F32, false);
+    for (int i = 0; i < TILES; i += 2)
+        run_scores(r, &tiles[i], i % 3 + 1, i % 4 ? 64 : 17, i % 3, RS_COMPUTE_BF16, i % 4 == 0);
+    run_scores(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32, false);
 }
 
 /* ---- mask and softmax ---- */
@@ -186,8 +206,48 @@ static void run_softmax(rs_rig *r, const softmax_case *sc, double spread, int ga
     free(s), free(sinks), free(p), free(stats), free(want), free(entropy), free(got_entropy);
 }
 
+/* The pattern in bfloat16: beside the float32 one its rounding, bit for bit; alone the same once more. */
+static void run_softmax_half(rs_rig *r, const tile *c, int gap) {
+    rs_rng rng;
+    rs_rng_init(&rng, (uint64_t)(c->C * 5 + c->R));
+    int64_t n = c->H * c->R * c->C;
+    float *s = rs_rig_normal(&rng, n, 3);
+    uint16_t *half[2];
+    for (int only = 0; only < 2; only++) {
+        rs_view vs = RS_RIG_PUT(r, RS_F32, gap, s, c->H, c->R, c->C);
+        rs_view vh = RS_RIG_NEW(r, RS_BF16, 2 - gap, c->H, c->R, c->C);
+        rs_op op = {
+            .kind = RS_OP_SOFTMAX,
+            .u.softmax = {
+                .s = vs, .half = vh, .row0 = c->row0, .col0 = c->col0, .window = c->window, .half_only = only == 1}};
+        rs_rig_run(r, &op);
+        half[only] = rs_rig_get(r, &vh);
+        float *p = rs_rig_get(r, &vs);
+        rs_rig_round(p, only ? 0 : n, RS_COMPUTE_BF16);
+        for (int64_t i = 0; i < n && !only; i++) {
+            uint32_t bits = (uint32_t)half[0][i] << 16;
+            float got;
+            memcpy(&got, &bits, sizeof got);
+            if (got != p[i])
+                fail_msg("%s: half of entry %lld is %.9g, expected %.9g", r->name, (long long)i, (double)got,
+                         (double)p[i]);
+        }
+        free(p);
+    }
+    assert_memory_equal(half[0], half[1], (size_t)n * sizeof **half);
+    rs_rig_same_bytes(r, half[0], (size_t)n * sizeof **half);
+    free(s), free(half[0]), free(half[1]);
+}
+
+static void body_softmax_half(rs_rig *r) {
+    for (int i = 0; i < TILES; i += 2) run_softmax_half(r, &tiles[i], i % 3);
+    run_softmax_half(r, &long_rows[0], 1);
+}
+
 static void body_softmax(rs_rig *r) {
     for (int i = 0; i < TILES; i++) run_softmax(r, &(softmax_case){.tile = &tiles[i], .stats = true}, 2, i % 3);
+    for (int i = 0; i < 2; i++)
+        run_softmax(r, &(softmax_case){.tile = &long_rows[i], .sinks = i == 0, .stats = true}, 2, i);
 }
 
 /* Logits hundreds apart: most of the row underflows to zero, nothing overflows. */
@@ -209,7 +269,7 @@ static void body_softmax_extras(rs_rig *r) {
 
 /* ---- mix ---- */
 
-static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap, rs_compute compute) {
+static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap, rs_compute compute, bool halves) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(c->C + Dv));
     float *p = filled(c->H * c->R * c->C, 0), *v = rs_rig_normal(&rng, c->C * K * Dv, 1);
@@ -217,9 +277,11 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap, rs
         if (sees(c, i / c->C % c->R, i % c->C)) p[i] = (float)rs_rng_uniform(&rng);
     }
     rs_view z = RS_RIG_NEW(r, RS_F32, gap, c->R, c->H, Dv);
+    rs_rig_round(p, c->H * c->R * c->C, halves ? compute : RS_COMPUTE_F32);
+    rs_rig_round(v, c->C * K * Dv, halves ? compute : RS_COMPUTE_F32);
     rs_op op = {.kind = RS_OP_MIX,
-                .u.mix = {.p = RS_RIG_PUT(r, RS_F32, gap, p, c->H, c->R, c->C),
-                          .v = RS_RIG_PUT(r, RS_F32, gap, v, c->C, K, Dv),
+                .u.mix = {.p = put_input(r, gap, p, halves, c->H, c->R, c->C),
+                          .v = put_input(r, gap, v, halves, c->C, K, Dv),
                           .z = z,
                           .row0 = c->row0,
                           .col0 = c->col0,
@@ -246,11 +308,12 @@ static void run_mix(rs_rig *r, const tile *c, int64_t K, int64_t Dv, int gap, rs
 
 static void body_mix(rs_rig *r) {
     for (int i = 0; i < TILES; i++)
-        run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, i % 2 ? 64 : 33, i % 3, RS_COMPUTE_F32);
-    run_mix(r, &tiles[3], 9, 1, 0, RS_COMPUTE_F32);
-    run_mix(r, &tiles[4], 2, 256, 0, RS_COMPUTE_F32);
-    for (int i = 0; i < TILES; i += 2) run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, 33, i % 3, RS_COMPUTE_BF16);
-    run_mix(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32);
+        run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, i % 2 ? 64 : 33, i % 3, RS_COMPUTE_F32, false);
+    run_mix(r, &tiles[3], 9, 1, 0, RS_COMPUTE_F32, false);
+    run_mix(r, &tiles[4], 2, 256, 0, RS_COMPUTE_F32, false);
+    for (int i = 0; i < TILES; i += 2)
+        run_mix(r, &tiles[i], tiles[i].H % 3 == 0 ? 3 : 1, 33, i % 3, RS_COMPUTE_BF16, i % 4 == 0);
+    run_mix(r, &tiles[4], 2, 64, 0, RS_COMPUTE_TF32, false);
 }
 
 /* ---- cross entropy ---- */
@@ -315,6 +378,7 @@ static void body_cross_entropy(rs_rig *r) {
 
 static void test_scores(void **state) { (void)state, rs_rig_each(body_scores); }
 static void test_softmax(void **state) { (void)state, rs_rig_each(body_softmax); }
+static void test_softmax_half(void **state) { (void)state, rs_rig_each(body_softmax_half); }
 static void test_softmax_wide(void **state) { (void)state, rs_rig_each(body_softmax_wide); }
 static void test_softmax_extras(void **state) { (void)state, rs_rig_each(body_softmax_extras); }
 static void test_mix(void **state) { (void)state, rs_rig_each(body_mix); }
@@ -323,8 +387,10 @@ static void test_cross_entropy(void **state) { (void)state, rs_rig_each(body_cro
 int main(void) {
     rs_test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scores),         cmocka_unit_test(test_softmax), cmocka_unit_test(test_softmax_wide),
-        cmocka_unit_test(test_softmax_extras), cmocka_unit_test(test_mix),     cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_scores),         cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_softmax_wide),   cmocka_unit_test(test_softmax_half),
+        cmocka_unit_test(test_softmax_extras), cmocka_unit_test(test_mix),
+        cmocka_unit_test(test_cross_entropy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -391,6 +391,8 @@ static void body_pattern_more(rs_rig *r) {
     run_pattern(r, &(pattern_case){90, 1, 40, 1, 5, true, true, true, true});
     run_pattern(r, &(pattern_case){20, 3, 20, 19, 32, true, true, true, false}); /* more map blocks than positions */
     run_pattern(r, &(pattern_case){600, 1, 256, 0, 3, true, true, false, true});
+    run_pattern(r, &(pattern_case){700, 1, 300, 0, 2, true, true, false, true}); /* blocks of more than 256 each way */
+    run_pattern(r, &(pattern_case){700, 1, 290, 310, 1, true, true, false, false});
 }
 
 /* ---- profile_reduce ---- */
