@@ -200,10 +200,10 @@ static double divergence(const world *w, const row *r, const double *logits) {
 static double divergence_of_rest(const world *w, const row *r, const double *logits) {
     row rest = *r;
     double other = 0, sum = 0;
-    double *log_p = cells(w->T);
     if (r->first > 0) {
         return divergence(w, r, logits);
     }
+    double *log_p = cells(w->T);
     for (int64_t n = 1; n <= r->m; n++) {
         other += exp(r->log_p[n]);
     }
