@@ -9,15 +9,7 @@
 #ifndef RS_PROBES_VERDICT_H
 #define RS_PROBES_VERDICT_H
 
-typedef enum rs_verdict {
-    RS_VERDICT_UNDECIDED,  /* no more than random weights of its size would do; or between the lines */
-    RS_VERDICT_POSITIONAL, /* its rotation matters: not rotating it changes attention half as much as removing it, or
-                              more */
-    RS_VERDICT_SEMANTIC,   /* it matters, its rotation does not: not rotating it changes at most a fifth */
-    RS_VERDICT_BIAS,       /* what it does is to send attention to position 0, or away from there */
-    RS_VERDICT_IDLE,       /* removing it changes next to nothing */
-    RS_VERDICTS
-} rs_verdict;
+#include "analyzer/base/verdict_name.h"
 
 /* Divergences in nats, lift in units of the logit; NaN where there is none. c: the pair's part of the logit. */
 typedef struct rs_verdict_numbers {

@@ -66,13 +66,13 @@ typedef enum rs_number_form {
     RS_FORM_FORMS
 } rs_number_form;
 
-typedef enum rs_verdict {
-    RS_VERDICT_REFERENCE, /* it is the reference */
-    RS_VERDICT_DIFFERS,   /* the interval of the difference leaves out 0 */
-    RS_VERDICT_WITHIN,    /* it does not: what differs is no more than seeds differ */
-    RS_VERDICT_UNKNOWN,   /* no variant has repeats, or one of the two was not measured */
-    RS_VERDICTS
-} rs_verdict;
+typedef enum rs_compared_verdict {
+    RS_COMPARED_REFERENCE, /* it is the reference */
+    RS_COMPARED_DIFFERS,   /* the interval of the difference leaves out 0 */
+    RS_COMPARED_WITHIN,    /* it does not: what differs is no more than seeds differ */
+    RS_COMPARED_UNKNOWN,   /* no variant has repeats, or one of the two was not measured */
+    RS_COMPARED_VERDICTS
+} rs_compared_verdict;
 
 /* A quantity of one variant. NaN = not measured or not defined. */
 typedef struct rs_estimate {
@@ -81,7 +81,7 @@ typedef struct rs_estimate {
     double difference;      /* from the reference */
     double half_width;      /* of its 95% interval over seeds; NaN when no variant has repeats */
     double text_half_width; /* the same over sequences of the text, paired (loss only); NaN otherwise */
-    rs_verdict verdict;
+    rs_compared_verdict verdict;
 } rs_estimate;
 
 /* What a comparison measures; the table stands in comparison_numbers.c. */
@@ -156,8 +156,8 @@ void rs_comparison_close(rs_comparison *c); /* NULL is fine */
 const rs_compared_quantity *rs_comparison_quantity(const rs_comparison *c, const char *key);
 /* 97.5% quantile of Student's t with `degrees` of freedom (>= 1). */
 double rs_student_975(int degrees);
-extern const char *const rs_encoding_names[RS_ENCODINGS]; /* "full RoPE", "partial RoPE", ... */
-extern const char *const rs_verdict_names[RS_VERDICTS];   /* "reference", "differs", "within", "unknown" */
+extern const char *const rs_encoding_names[RS_ENCODINGS];        /* "full RoPE", "partial RoPE", ... */
+extern const char *const rs_verdict_names[RS_COMPARED_VERDICTS]; /* "reference", "differs", "within", "unknown" */
 
 /* A value of a quantity as people read it, with its unit where that is not in the label; into the caller's 32 bytes. */
 char *rs_show_quantity(char out[32], rs_number_form form, double x);

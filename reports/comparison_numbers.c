@@ -211,7 +211,7 @@ static void summarise(rs_estimate *e, double *x, int n) {
                        .difference = NAN,
                        .half_width = NAN,
                        .text_half_width = NAN,
-                       .verdict = RS_VERDICT_UNKNOWN};
+                       .verdict = RS_COMPARED_UNKNOWN};
     for (int i = 0; i < n; i++) {
         if (!isfinite(x[i])) continue;
         sum += x[i], known++;
@@ -248,15 +248,15 @@ static void judge(rs_comparison *c, rs_compared_quantity *x) {
         rs_estimate *b = &x->values[v];
         b->difference = b->mean - a->mean;
         if (v == 0) {
-            b->verdict = RS_VERDICT_REFERENCE;
+            b->verdict = RS_COMPARED_REFERENCE;
             continue;
         }
         if (isnan(b->difference) || x->degrees == 0) continue;
         b->half_width = rs_student_975(x->degrees) * x->spread *
                         sqrt(1.0 / c->variants[v].n_compared + 1.0 / c->variants[0].n_compared);
-        b->verdict = fabs(b->difference) > b->half_width ? RS_VERDICT_DIFFERS : RS_VERDICT_WITHIN;
+        b->verdict = fabs(b->difference) > b->half_width ? RS_COMPARED_DIFFERS : RS_COMPARED_WITHIN;
         c->n_tests++;
-        c->n_beyond += b->verdict == RS_VERDICT_DIFFERS;
+        c->n_beyond += b->verdict == RS_COMPARED_DIFFERS;
     }
 }
 

@@ -76,11 +76,11 @@ static rs_status set_partial(rs_comparison *c, const rs_compared_quantity *loss,
                             e->half_width,
                             NULL,
                             "arXiv 2603.11611, abstract: 1B and 8B models on 100B tokens"};
-    r->says = isnan(e->half_width)              ? "One run each: cannot be told from seeds."
-              : e->verdict == RS_VERDICT_WITHIN ? "No difference beyond the seeds' spread here either."
-              : e->difference > 0.0 && enough   ? "Contradicted at this size: a loss beyond the seeds' spread."
-              : e->difference > 0.0             ? "Worse here, beyond the seeds' spread."
-                                                : "Better here than full RoPE, beyond the seeds' spread.";
+    r->says = isnan(e->half_width)               ? "One run each: cannot be told from seeds."
+              : e->verdict == RS_COMPARED_WITHIN ? "No difference beyond the seeds' spread here either."
+              : e->difference > 0.0 && enough    ? "Contradicted at this size: a loss beyond the seeds' spread."
+              : e->difference > 0.0              ? "Worse here, beyond the seeds' spread."
+                                                 : "Better here than full RoPE, beyond the seeds' spread.";
     return rs_arena_printf(
         c->arena, &r->what, err,
         enough ? "loss of %.4g partial RoPE minus that of full RoPE: said to converge comparably"

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const rs_verdict_names[RS_VERDICTS] = {
-    [RS_VERDICT_REFERENCE] = "reference",
-    [RS_VERDICT_DIFFERS] = "differs",
-    [RS_VERDICT_WITHIN] = "within",
-    [RS_VERDICT_UNKNOWN] = "unknown",
+const char *const rs_verdict_names[RS_COMPARED_VERDICTS] = {
+    [RS_COMPARED_REFERENCE] = "reference",
+    [RS_COMPARED_DIFFERS] = "differs",
+    [RS_COMPARED_WITHIN] = "within",
+    [RS_COMPARED_UNKNOWN] = "unknown",
 };
 
 /* Small numbers, as differences are, get one more digit. */
@@ -112,9 +112,9 @@ static void say_loss_of(const rs_comparison *c, rs_text *t, const rs_compared_qu
     bool seeds = !isnan(e->half_width);
     rs_text_printf(t, "%s ", c->variants[v].label);
     say_signed(t, RS_FORM_NATS, e->difference, seeds ? e->half_width : e->text_half_width);
-    rs_text_append(t, e->verdict == RS_VERDICT_DIFFERS  ? " (beyond the seeds' spread)"
-                      : e->verdict == RS_VERDICT_WITHIN ? " (within it)"
-                                                        : "");
+    rs_text_append(t, e->verdict == RS_COMPARED_DIFFERS  ? " (beyond the seeds' spread)"
+                      : e->verdict == RS_COMPARED_WITHIN ? " (within it)"
+                                                         : "");
 }
 
 static rs_status say_loss(rs_comparison *c, rs_error *err) {
@@ -251,7 +251,7 @@ static bool say_differing(const rs_comparison *c, rs_text *t, const rs_compared_
     bool any = false;
     for (int v = 1; v < c->n_variants; v++) {
         const rs_estimate *e = &x->values[v];
-        if (e->verdict != RS_VERDICT_DIFFERS) continue;
+        if (e->verdict != RS_COMPARED_DIFFERS) continue;
         if (!any) {
             rs_text_printf(t, "%s, %s ", x->quantity->label, c->variants[0].label);
             say_value(t, x, 0);
@@ -268,7 +268,7 @@ static bool say_differing(const rs_comparison *c, rs_text *t, const rs_compared_
 
 static bool tested(const rs_comparison *c, const rs_compared_quantity *x) {
     for (int v = 1; v < c->n_variants; v++)
-        if (x->values[v].verdict == RS_VERDICT_DIFFERS || x->values[v].verdict == RS_VERDICT_WITHIN) return true;
+        if (x->values[v].verdict == RS_COMPARED_DIFFERS || x->values[v].verdict == RS_COMPARED_WITHIN) return true;
     return false;
 }
 

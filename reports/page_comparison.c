@@ -99,7 +99,7 @@ static const struct {
     {"position", "Position and content", "position"},
 };
 
-static bool has_verdict(const rs_comparison *c, const rs_compared_quantity *x, rs_verdict verdict) {
+static bool has_verdict(const rs_comparison *c, const rs_compared_quantity *x, rs_compared_verdict verdict) {
     for (int v = 0; v < c->n_variants; v++)
         if (x->values[v].verdict == verdict) return true;
     return false;
@@ -109,10 +109,10 @@ static void write_fold_title(rs_text *out, const rs_comparison *c, const char *t
     int differ = 0, tested = 0;
     for (int i = 0; group != NULL && i < c->n_quantities; i++) {
         const rs_compared_quantity *x = &c->quantities[i];
-        bool differs = has_verdict(c, x, RS_VERDICT_DIFFERS);
+        bool differs = has_verdict(c, x, RS_COMPARED_DIFFERS);
         if (strcmp(x->quantity->group, group) != 0) continue;
         differ += differs;
-        tested += differs || has_verdict(c, x, RS_VERDICT_WITHIN);
+        tested += differs || has_verdict(c, x, RS_COMPARED_WITHIN);
     }
     rs_text_append(out, title);
     if (group != NULL)
@@ -197,10 +197,10 @@ void rs_page_comparison_cache(rs_text *out, const rs_comparison *c) {
 
 /* "+0.083 ± 0.009, differs" below the mean. */
 static void write_estimate(rs_text *out, const rs_compared_quantity *x, int v) {
-    static const char *const words[RS_VERDICTS] = {[RS_VERDICT_REFERENCE] = "",
-                                                   [RS_VERDICT_DIFFERS] = "differs",
-                                                   [RS_VERDICT_WITHIN] = "within",
-                                                   [RS_VERDICT_UNKNOWN] = "not tested"};
+    static const char *const words[RS_COMPARED_VERDICTS] = {[RS_COMPARED_REFERENCE] = "",
+                                                            [RS_COMPARED_DIFFERS] = "differs",
+                                                            [RS_COMPARED_WITHIN] = "within",
+                                                            [RS_COMPARED_UNKNOWN] = "not tested"};
     char a[32], b[32];
     const rs_estimate *e = &x->values[v];
     rs_number_form form = x->quantity->form;
@@ -212,16 +212,16 @@ static void write_estimate(rs_text *out, const rs_compared_quantity *x, int v) {
     rs_text_append(&t, rs_show_quantity(a, form, e->mean));
     if (e->high > e->low)
         rs_text_printf(&t, " (%s to %s)", rs_show_quantity(a, form, e->low), rs_show_quantity(b, form, e->high));
-    rs_text_printf(out, "<td%s>", e->verdict == RS_VERDICT_DIFFERS ? " class=\"differs\"" : "");
+    rs_text_printf(out, "<td%s>", e->verdict == RS_COMPARED_DIFFERS ? " class=\"differs\"" : "");
     rs_write_html_text(out, t.data != NULL ? t.data : "");
     rs_text_deinit(&t);
-    if (e->verdict != RS_VERDICT_REFERENCE && !isnan(e->difference)) {
+    if (e->verdict != RS_COMPARED_REFERENCE && !isnan(e->difference)) {
         rs_text_printf(out, "<br><small>%s%s", e->difference > 0.0 ? "+" : "",
                        rs_show_quantity(a, form, e->difference));
         if (!isnan(e->half_width)) rs_text_printf(out, " ± %s", rs_show_quantity(b, form, e->half_width));
         else if (!isnan(e->text_half_width))
             rs_text_printf(out, " ± %s over the text", rs_show_quantity(b, form, e->text_half_width));
-        rs_text_printf(out, e->verdict == RS_VERDICT_DIFFERS ? ", <strong>%s</strong></small>" : ", %s</small>",
+        rs_text_printf(out, e->verdict == RS_COMPARED_DIFFERS ? ", <strong>%s</strong></small>" : ", %s</small>",
                        words[e->verdict]);
     }
     rs_text_append(out, "</td>");

@@ -85,7 +85,7 @@ static void write_norm(rs_text *out, const rs_comparison *c, const char *what, b
 static void write_cell(rs_text *out, const rs_compared_quantity *x, int v) {
     char s[32];
     rs_text_printf(out, " %*s%s", CELL - 2, rs_show_quantity(s, x->quantity->form, x->values[v].mean),
-                   x->values[v].verdict == RS_VERDICT_DIFFERS ? "*" : " ");
+                   x->values[v].verdict == RS_COMPARED_DIFFERS ? "*" : " ");
 }
 
 static void write_quantity_row(rs_text *out, const rs_comparison *c, const rs_compared_quantity *x, int from, int to) {

@@ -17,6 +17,7 @@ const char *rs_ablate_mode_name(rs_ablate_mode m);
 /* The table of experiments stands in ablation_plan.c; `amount` is in its unit there. */
 typedef enum rs_experiment {
     RS_EXPERIMENT_P_ROPE,   /* amount p: the slowest 1 - p of a head's pairs (arXiv 2410.06205) */
+    RS_EXPERIMENT_VERDICT,  /* amount v: the pairs that the run gave verdict v (base/verdict_name.h) */
     RS_EXPERIMENT_BAND,     /* amount b: band b of 8 of equal size, by frequency */
     RS_EXPERIMENT_ENDS,     /* amount n: the first or last n dimensions (arXiv 2502.11276, 5.4), n / 2 pairs */
     RS_EXPERIMENT_FRACTION, /* amount f: share f of a head's pairs, the first ones of a ranking */
@@ -31,6 +32,7 @@ typedef struct rs_ablation {
     rs_experiment experiment;
     rs_ablate_mode mode;
     const rs_ranking *ranking; /* borrowed */
+    const rs_array *verdicts;  /* [layer, head, pair] borrowed; RS_EXPERIMENT_VERDICT alone, NULL otherwise */
     double amount;
     int seed;  /* of a random control; -1 otherwise */
     int layer; /* -1: all */
@@ -44,6 +46,7 @@ typedef struct rs_ablate_choice {
     const bool *experiments; /* [RS_EXPERIMENTS] */
     const bool *modes;       /* [3] */
     const rs_ranking *high, *low, *random;
+    const rs_ranking *verdict;     /* its values are the verdicts; NULL: the run has none, and nothing is tried */
     const rs_ranking *rankings[3]; /* per mode [n_rankings[mode]]: of growing fractions */
     size_t n_rankings[3];
     const double *fractions; /* [n_fractions] */
@@ -54,6 +57,11 @@ typedef struct rs_ablate_choice {
 /* What is to be tried, the most telling first; free with rs_free. Things that would edit nothing in this model are in
  * the list (their cost is exactly zero). Fails: RS_E_NOMEM. */
 rs_status rs_ablation_plan(const rs_ablate_choice *c, const rs_graph *g, rs_ablation **out, size_t *n, rs_error *err);
+
+/* Is the amount a place or a kind of pairs, not how many? Then one set of controls serves all of them (bands), or the
+ * amount has a name (verdicts). */
+bool rs_experiment_is_band(rs_experiment e);
+const char *rs_ablation_amount_name(rs_experiment e, double amount); /* "idle"; NULL where it is a number */
 
 /* The pairs of an ablation: mask [n_layers, max_heads, max_pairs], zeroed by the caller. heads [n_layers, max_heads]:
  * 1 where a head may be edited, NULL: all. Only pairs on which the edit does something count (to un-rotate: those that

@@ -1,6 +1,7 @@
 #include "analyzer/ablate/ablation.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/verdict_name.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static int count_band(double b, int P, int open) { return least(band_begin(b + 1
 
 typedef struct experiment {
     const char *name;
-    amount_rule *count;
+    amount_rule *count;    /* NULL: as many as have the verdict */
     const double *amounts; /* [n]; NULL: the choice's fractions */
     size_t n;
     unsigned modes; /* bits of modes that make sense */
@@ -41,11 +42,13 @@ typedef struct experiment {
 
 static const double p_amounts[] = {0.9, 0.75, 0.5, 0.25, 0};
 static const double band_amounts[RS_ABLATE_BANDS] = {0, 1, 2, 3, 4, 5, 6, 7};
+static const double verdict_amounts[] = {RS_VERDICT_IDLE, RS_VERDICT_SEMANTIC, RS_VERDICT_POSITIONAL, RS_VERDICT_BIAS};
 static const double end_amounts[] = {16, 32};
 #define AMOUNTS(a) a, sizeof(a) / sizeof *(a)
 
 static const experiment experiments[RS_EXPERIMENTS] = {
     [RS_EXPERIMENT_P_ROPE] = {"p-rope", count_p_rope, AMOUNTS(p_amounts), 1U << RS_ABLATE_UNROTATE, false, false},
+    [RS_EXPERIMENT_VERDICT] = {"verdict", NULL, AMOUNTS(verdict_amounts), ~0U, false, false},
     [RS_EXPERIMENT_BAND] = {"band", count_band, AMOUNTS(band_amounts), ~0U, true, false},
     [RS_EXPERIMENT_ENDS] = {"ends", count_dimensions, AMOUNTS(end_amounts), ~0U, false, false},
     [RS_EXPERIMENT_FRACTION] = {"fraction", count_fraction, NULL, 0, ~0U, false, false},
@@ -53,6 +56,11 @@ static const experiment experiments[RS_EXPERIMENTS] = {
 };
 
 const char *rs_experiment_name(rs_experiment e) { return experiments[e].name; }
+bool rs_experiment_is_band(rs_experiment e) { return experiments[e].band; }
+
+const char *rs_ablation_amount_name(rs_experiment e, double amount) {
+    return e == RS_EXPERIMENT_VERDICT && amount >= 0 && amount < RS_VERDICTS ? rs_verdict_name((int)amount) : NULL;
+}
 
 rs_experiment rs_experiment_find(const char *name) {
     int e = 0;
@@ -122,7 +130,11 @@ static rs_status add_mode(list *l, const rs_ablate_choice *c, rs_ablation a, rs_
     for (size_t i = 0; i < n; i++) {
         a.amount = amounts[i];
         for (size_t r = 0; r < n_rankings; r++) {
-            a.ranking = fraction ? &c->rankings[a.mode][r] : e->band ? c->low : ends ? low_high[r] : c->high;
+            a.ranking = fraction     ? &c->rankings[a.mode][r]
+                        : e->band    ? c->low
+                        : ends       ? low_high[r]
+                        : a.verdicts ? c->verdict
+                                     : c->high;
             RS_TRY(add(l, &a, err));
         }
         if (!e->band || i == 0) {
@@ -143,6 +155,12 @@ rs_status rs_ablation_plan(const rs_ablate_choice *c, const rs_graph *g, rs_abla
                              .mode = (rs_ablate_mode)(k % MODES),
                              .seed = -1,
                              .layer = experiments[e].per_layer ? k / MODES : -1};
+            if (e == RS_EXPERIMENT_VERDICT) {
+                if (!c->verdict) {
+                    continue;
+                }
+                a.verdicts = c->verdict->values;
+            }
             if (c->experiments[e] && c->modes[a.mode] && experiments[e].modes & 1U << a.mode) {
                 RS_TRY(add_mode(&l, c, a, err));
             }
@@ -176,6 +194,28 @@ static void choose_band(const rs_ablation *a, int P, const int *open, int n, uin
     }
 }
 
+/* Those of a head's open pairs that have the verdict: their number, and chosen where it is not NULL. */
+static int choose_verdict(const rs_ablation *a, const rs_graph *g, int layer, int head, const int *open, int n,
+                          uint8_t *chosen) {
+    const double *verdict = a->verdicts->data + (layer * g->max_heads + head) * g->max_pairs;
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        bool has = fabs(verdict[open[i]] - a->amount) < 0.5; /* false for NaN */
+        count += has;
+        if (chosen) {
+            chosen[open[i]] = has;
+        }
+    }
+    return count;
+}
+
+/* How many of a head's open pairs an ablation edits. */
+static int count_of(const rs_ablation *a, const rs_graph *g, int layer, int head, const int *open, int n) {
+    const experiment *e = &experiments[a->experiment];
+    return e->count ? e->count(a->amount, g->layers[layer].rope.n_pairs, n)
+                    : choose_verdict(a, g, layer, head, open, n, NULL);
+}
+
 rs_status rs_ablation_mask(const rs_ablation *a, const rs_graph *g, const uint8_t *heads, uint8_t *mask,
                            rs_error *err) {
     rs_status st = RS_OK;
@@ -189,10 +229,13 @@ rs_status rs_ablation_mask(const rs_ablation *a, const rs_graph *g, const uint8_
             if (heads && !heads[l * g->max_heads + h]) {
                 continue;
             }
-            if (e->band && a->ranking->rule != RS_RANK_RANDOM) {
+            bool control = a->ranking->rule == RS_RANK_RANDOM;
+            if (e->band && !control) {
                 choose_band(a, P, open, n, chosen);
+            } else if (a->verdicts && !control) {
+                choose_verdict(a, g, l, h, open, n, chosen);
             } else {
-                RS_TRY(rs_ranking_choose(a->ranking, g, l, h, open, n, e->count(a->amount, P, n),
+                RS_TRY(rs_ranking_choose(a->ranking, g, l, h, open, n, count_of(a, g, l, h, open, n),
                                          (uint64_t)(a->seed < 0 ? 0 : a->seed), chosen, err));
             }
         }

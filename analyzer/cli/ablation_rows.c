@@ -107,6 +107,20 @@ static rs_status read_json(rs_store *s, const char *path, const char *name, rs_j
     return st;
 }
 
+/* The numbers of experiments are places in a list that the file carries: another list is another meaning. */
+static rs_status check_experiments(const char *path, const rs_json *list, rs_error *err) {
+    bool same = rs_json_size(list) == RS_EXPERIMENTS;
+    for (size_t i = 0; same && i < RS_EXPERIMENTS; i++) {
+        const char *name = rs_json_string(rs_json_at(list, i), NULL);
+        same = name && strcmp(name, rs_experiment_name((rs_experiment)i)) == 0;
+    }
+    return same ? RS_OK
+                : rs_fail(err, RS_E_USAGE,
+                          "%s: its ablations were measured by another version, which knew other experiments; --force "
+                          "replaces them",
+                          path);
+}
+
 static rs_status check_settings(rs_store *s, const char *path, const rs_ablation_rows *r, rs_error *err) {
     char *found = NULL;
     rs_status st = rs_store_get_string(s, group, "settings", &found, err);
@@ -167,15 +181,18 @@ out:
 
 rs_status rs_ablation_rows_read(rs_store *s, const char *path, rs_ablation_rows *r, rs_error *err) {
     rs_status st = RS_OK;
-    rs_json *keys = NULL, *rankings = NULL;
+    rs_json *keys = NULL, *rankings = NULL, *experiments = NULL;
     if (!rs_store_has(s, nll_name)) {
         return RS_OK;
     }
     RS_TRY(check_settings(s, path, r, err));
+    RS_TRY(read_json(s, path, "experiments", &experiments, err));
+    RS_TRY(check_experiments(path, experiments, err));
     RS_TRY(read_json(s, path, "keys", &keys, err));
     RS_TRY(read_json(s, path, "rankings", &rankings, err));
     RS_TRY(take_rows(s, path, keys, rankings, r, err));
 out:
+    rs_json_free(experiments);
     rs_json_free(keys);
     rs_json_free(rankings);
     return st;

@@ -10,7 +10,7 @@ enum { MOST_SEEDS = 256 };
 
 /* Is c a random control of r? Bands are of one size and share theirs. */
 static bool controls(const rs_ablation_row *c, const rs_ablation_row *r) {
-    bool bands = r->experiment == RS_EXPERIMENT_BAND || r->experiment == RS_EXPERIMENT_LAYER;
+    bool bands = rs_experiment_is_band((rs_experiment)r->experiment);
     return c->seed >= 0 && c->experiment == r->experiment && c->mode == r->mode && c->layer == r->layer &&
            (bands || fabs(c->amount - r->amount) < 1e-12) &&
            strcmp(rs_ablation_row_heads(c), rs_ablation_row_heads(r)) == 0;
@@ -38,24 +38,30 @@ static void show_controls(const rs_ablation_rows *r, const rs_ablation_row *x, r
 }
 
 static void show_text(const rs_ablation_rows *r, rs_text *t) {
-    rs_text_append(t,
-                   "loss in nats per token, edited minus unedited, with its 95 % interval over sequences; beside it "
-                   "the median of random pairs, as many in the same heads (their range), and how many such controls\n"
-                   "experiment  edit      ranking                        amount layer     pairs     delta   interval  "
-                   "              random\n");
+    rs_text_append(
+        t, "loss in nats per token, edited minus unedited, with its 95 % interval over sequences; beside it "
+           "the median of random pairs, as many in the same heads (their range), and how many such controls\n"
+           "experiment  edit      ranking                            amount layer     pairs     delta   interval  "
+           "              random\n");
     for (size_t i = 0; i < r->n; i++) {
         const rs_ablation_row *x = &r->item[i];
-        char layer[16] = "all";
+        char layer[16] = "all", amount[16];
+        rs_experiment e = (rs_experiment)x->experiment;
+        const char *word = rs_ablation_amount_name(e, x->amount);
         if (x->seed >= 0) {
             continue;
         }
         if (x->layer >= 0) {
             snprintf(layer, sizeof layer, "%d", x->layer);
         }
-        rs_text_printf(t, "%-11s %-9s %-30s %6g %5s %9lld %+9.4f  [%+.4f, %+.4f]",
-                       rs_experiment_name((rs_experiment)x->experiment), rs_ablate_mode_name((rs_ablate_mode)x->mode),
-                       x->experiment == RS_EXPERIMENT_BAND || x->experiment == RS_EXPERIMENT_LAYER ? "-" : x->ranking,
-                       x->amount, layer, (long long)x->pairs, x->delta, x->lo, x->hi);
+        if (word) {
+            snprintf(amount, sizeof amount, "%s", word);
+        } else {
+            snprintf(amount, sizeof amount, "%g", x->amount);
+        }
+        rs_text_printf(t, "%-11s %-9s %-30s %10s %5s %9lld %+9.4f  [%+.4f, %+.4f]", rs_experiment_name(e),
+                       rs_ablate_mode_name((rs_ablate_mode)x->mode), rs_experiment_is_band(e) ? "-" : x->ranking,
+                       amount, layer, (long long)x->pairs, x->delta, x->lo, x->hi);
         show_controls(r, x, t);
     }
 }

@@ -39,13 +39,14 @@ enum {
 };
 static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75};
 /* Rankings of growing fractions that are tried where the run holds them, per mode. */
-static const char *const default_rankings[][8] = {
-    [RS_ABLATE_ZERO] = {"moments/zero_cost", "moments/zero_cost_sampled", "frequency_norm/two_norm", "high", "low",
-                        "uniform"},
-    [RS_ABLATE_UNROTATE] = {"moments/unrotate_cost", "moments/unrotate_cost_sampled", "frequency_norm/two_norm", "high",
-                            "low", "uniform"},
+static const char *const default_rankings[][9] = {
+    [RS_ABLATE_ZERO] = {"moments/zero_cost", "moments/zero_cost_sampled", "frequency_norm/two_norm",
+                        "contribution/kl_zero", "high", "low", "uniform"},
+    [RS_ABLATE_UNROTATE] = {"moments/unrotate_cost", "moments/unrotate_cost_sampled", "frequency_norm/two_norm",
+                            "contribution/kl_unrotate", "high", "low", "uniform"},
     [RS_ABLATE_SCALE] = {"moments/zero_cost", "frequency_norm/two_norm", "high", "low", "uniform"},
 };
+static const char verdict_array[] = "contribution/verdict";
 enum { MODES = sizeof default_rankings / sizeof *default_rankings };
 
 typedef struct ablate {
@@ -59,7 +60,7 @@ typedef struct ablate {
     rs_device_info info;
     rs_run_options pass;
     double flops; /* of a whole pass */
-    rs_ranking high, low, random, ranking[MODES][MOST];
+    rs_ranking high, low, random, verdict, ranking[MODES][MOST];
     size_t n_rankings[MODES];
     rs_arrays values; /* of rankings */
     double fraction[MOST];
@@ -121,6 +122,7 @@ out:
 
 static rs_status choose_rankings(ablate *a, rs_error *err) {
     rs_status st = RS_OK;
+    rs_array *unused = NULL;
     for (int mode = 0; mode < MODES; mode++) {
         for (size_t i = 0; i < a->o->rankings.count; i++) {
             RS_TRY(add_ranking(a, mode, a->o->rankings.item[i], err));
@@ -132,12 +134,18 @@ static rs_status choose_rankings(ablate *a, rs_error *err) {
             }
         }
     }
+    a->verdict = (rs_ranking){.rule = RS_RANK_VALUES};
+    snprintf(a->verdict.name, sizeof a->verdict.name, "%s", verdict_array);
+    if (rs_store_has(a->run, verdict_array)) {
+        RS_TRY(open_values(a, verdict_array, &unused, err));
+    }
     for (int mode = 0; mode < MODES; mode++) {
         for (size_t i = 0; i < a->n_rankings[mode]; i++) {
             rs_ranking *r = &a->ranking[mode][i];
             r->values = rs_arrays_find(&a->values, r->name + r->largest_first);
         }
     }
+    a->verdict.values = rs_arrays_find(&a->values, verdict_array);
     a->high = (rs_ranking){.name = "high", .rule = RS_RANK_HIGH};
     a->low = (rs_ranking){.name = "low", .rule = RS_RANK_LOW};
     a->random = (rs_ranking){.name = "random", .rule = RS_RANK_RANDOM};
@@ -226,8 +234,13 @@ static rs_status make_plan(ablate *a, rs_error *err) {
     for (size_t i = 0; i < a->o->experiments.count; i++) {
         rs_experiment e = rs_experiment_find(a->o->experiments.item[i]);
         if (e == RS_EXPERIMENTS) {
-            return rs_fail(err, RS_E_USAGE, "--experiment %s: expected p-rope, band, ends, fraction or layer-band",
+            return rs_fail(err, RS_E_USAGE,
+                           "--experiment %s: expected p-rope, verdict, band, ends, fraction or layer-band",
                            a->o->experiments.item[i]);
+        }
+        if (e == RS_EXPERIMENT_VERDICT && !a->verdict.values) {
+            return rs_fail(err, RS_E_USAGE, "--experiment verdict: %s has no %s; audit --deep measures it", a->path,
+                           verdict_array);
         }
         wanted[e] = true;
     }
@@ -242,6 +255,7 @@ static rs_status make_plan(ablate *a, rs_error *err) {
                           .high = &a->high,
                           .low = &a->low,
                           .random = &a->random,
+                          .verdict = a->verdict.values ? &a->verdict : NULL,
                           .fractions = a->fraction,
                           .n_fractions = a->n_fractions,
                           .seeds = a->o->seeds ? (int)a->o->seeds : DEFAULT_SEEDS};
@@ -263,7 +277,7 @@ static double planned(const ablate *a) {
     return sum;
 }
 
-/* The plan is cut from its end: its order is p-rope, band, ends, fraction, layer-band. */
+/* The plan is cut from its end: its order is p-rope, verdict, band, ends, fraction, layer-band. */
 static size_t within(const ablate *a, double flops) {
     size_t n = 0;
     for (double sum = 0; n < a->n_plan && sum + a->cost[n] <= flops; n++) {
@@ -506,8 +520,8 @@ out:
 #define AT(field) offsetof(ablate_options, field)
 static const rs_option table[] = {
     {"experiment", 'e', RS_OPT_STRING, "NAME",
-     "p-rope, band, ends, fraction or layer-band; may be repeated (default: all but layer-band)", AT(experiments), true,
-     0, 0},
+     "p-rope, verdict, band, ends, fraction or layer-band; may be repeated (default: all but layer-band)",
+     AT(experiments), true, 0, 0},
     {"mode", 'm', RS_OPT_CHOICE, "both|zero|unrotate|scale",
      "what is done to pairs: their term leaves the logit, stops turning, or is scaled (default: both: zero and "
      "unrotate)",
@@ -531,7 +545,7 @@ static const rs_option table[] = {
      "the first N sequences of the run (default: as many as make 8,192 tokens, at least 4)", AT(sequences), false, 1,
      1e9},
     {"budget", 'b', RS_OPT_REAL, "SECONDS",
-     "measure what fits, by the rate of the unedited pass, cutting the plan from its end: p-rope, band, ends, "
+     "measure what fits, by the rate of the unedited pass, cutting the plan from its end: p-rope, verdict, band, ends, "
      "fraction, "
      "layer-band (default: 1800)",
      AT(budget), false, 1, 1e9},
@@ -557,12 +571,13 @@ const rs_command rs_cmd_ablate = {
     .name = "ablate",
     .summary = "measure what it costs to zero, scale or un-rotate pairs",
     .synopsis = "RUN.h5 [MODEL TEXT...]",
-    .description = "Runs the model of an audit over its text again with pairs edited, and puts the change of the loss, "
-                   "in nats per token, into the run and its catalogue: by frequency band, first and last dimensions, "
-                   "growing fractions under rankings, p-RoPE; each beside random pairs, as many in the same heads. "
-                   "MODEL and TEXT are those that the run names unless they are given; files that have changed are "
-                   "refused. What the run holds already is not measured again; work that is stopped keeps what was "
-                   "measured.",
+    .description =
+        "Runs the model of an audit over its text again with pairs edited, and puts the change of the loss, "
+        "in nats per token, into the run and its catalogue: by verdict, frequency band, first and last dimensions, "
+        "growing fractions under rankings, p-RoPE; each beside random pairs, as many in the same heads. "
+        "MODEL and TEXT are those that the run names unless they are given; files that have changed are "
+        "refused. What the run holds already is not measured again; work that is stopped keeps what was "
+        "measured.",
     .options = table,
     .options_size = sizeof(ablate_options),
     .least_arguments = 1,

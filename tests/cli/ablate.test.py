@@ -53,6 +53,32 @@ class Ablate(unittest.TestCase):
         with h5py.File(self.folder / out) as f:
             return dict(f.attrs)
 
+    def test_verdicts_hold_against_the_loss(self):
+        """What a trained model's pairs are called, from attention alone, is held against its loss: idle pairs can go and semantic ones
+        stop turning at a fraction of what as many random pairs of the same heads cost, positional ones cost more than those."""
+        text = SOURCE / "data/samples/text.txt"
+        r = run("audit", SHIPPED / "full-rope", text, "--sequences", "12", "-o", "full.h5", "-q", "--deep", "--device", "cpu", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = run("ablate", "full.h5", "-e", "verdict", "-q", "-f", "json", "--device", "cpu", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        rows, found = json.loads(r.stdout), {}
+        with h5py.File(self.folder / "full.h5") as f:
+            verdict = f["contribution/verdict"][...]
+        for number, name in ((1, "positional"), (2, "semantic"), (4, "idle")):
+            for mode in ("zero", "unrotate"):
+                mine = [x for x in rows if x["amount"] == number and x["mode"] == mode]
+                self.assertEqual({x["pairs"] for x in mine}, {int((verdict == number).sum())})
+                controls = sorted(x["delta_nll"] for x in mine if x["seed"] is not None)
+                self.assertEqual(len(controls), 5)
+                found[name, mode] = next(x for x in mine if x["seed"] is None)["delta_nll"], controls[2]
+        for key in (("idle", "zero"), ("idle", "unrotate"), ("semantic", "unrotate")):
+            self.assertLess(found[key][0], 0.25 * found[key][1], key)
+        for mode in ("zero", "unrotate"):
+            self.assertGreater(found["positional", mode][0], 2 * found["positional", mode][1], mode)
+
+    def test_a_run_without_verdicts(self):
+        self.refused(2, "contribution/verdict", "--deep", args=("ablate", "run.h5", "--ids", "ids.txt", "-q", "-e", "verdict"))
+
     def test_zeroed_rows_of_the_query_projection(self):
         c = self.config
         H = c["num_attention_heads"]

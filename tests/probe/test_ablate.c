@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "analyzer/ablate/ablation_measure.h"
+#include "analyzer/base/verdict_name.h"
 #include "tests/support/planted.h"
 #include "tests/support/test_device.h"
 
@@ -193,12 +194,46 @@ static void controls_edit_as_many_pairs_in_the_same_heads(void **state) {
     rig_close(&r);
 }
 
+/* The pairs of one verdict, no other; their controls as many of each head. A pair without a verdict is never edited. */
+static void a_verdict_names_its_pairs(void **state) {
+    rig r;
+    rs_error err = {0};
+    (void)state;
+    rig_open(&r, 0);
+    double verdict[CELLS];
+    for (int i = 0; i < CELLS; i++) {
+        verdict[i] = i % 11 == 0 ? (double)NAN : i * 31 % 7 % RS_VERDICTS;
+    }
+    rs_array values = {.n_dims = 3, .dims = {PLANTED_LAYERS, PLANTED_HEADS, PLANTED_PAIRS}, .data = verdict};
+    rs_ranking named = {.name = "verdict", .rule = RS_RANK_VALUES, .values = &values},
+               random = {.name = "random", .rule = RS_RANK_RANDOM};
+    rs_ablation a = {.experiment = RS_EXPERIMENT_VERDICT, .verdicts = &values, .layer = -1};
+    for (a.amount = 0; a.amount < RS_VERDICTS; a.amount++) {
+        uint8_t other[CELLS] = {0};
+        memset(r.mask, 0, sizeof r.mask);
+        a.ranking = &named;
+        must(rs_ablation_mask(&a, r.s.graph, NULL, r.mask, &err), &err);
+        a.ranking = &random;
+        must(rs_ablation_mask(&a, r.s.graph, NULL, other, &err), &err);
+        for (int h = 0; h < PLANTED_LAYERS * PLANTED_HEADS; h++) {
+            int n = 0;
+            for (int i = h * PLANTED_PAIRS; i < (h + 1) * PLANTED_PAIRS; i++) {
+                assert_int_equal(r.mask[i], verdict[i] >= a.amount && verdict[i] <= a.amount);
+                n += r.mask[i] - other[i];
+            }
+            assert_int_equal(n, 0);
+        }
+    }
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_pairs_cost_nothing_and_essential_ones_do),
         cmocka_unit_test(no_edit_changes_no_bit),
         cmocka_unit_test(a_pass_from_a_kept_entrance_is_the_whole_pass_to_the_bit),
         cmocka_unit_test(controls_edit_as_many_pairs_in_the_same_heads),
+        cmocka_unit_test(a_verdict_names_its_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

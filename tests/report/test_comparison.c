@@ -161,12 +161,12 @@ static void check_quantity(const rs_comparison *c, const char *key, double (*val
     double s = sqrt(squares / 4.0);
     assert_int_equal(q->degrees, 4);
     assert_same(q->spread, s);
-    assert_int_equal(q->values[0].verdict, RS_VERDICT_REFERENCE);
+    assert_int_equal(q->values[0].verdict, RS_COMPARED_REFERENCE);
     for (int v = 1; v < 3; v++) {
         double width = 2.776 * s * sqrt(1.0 / n[v] + 1.0 / 3.0), d = mean[v] - mean[0];
         assert_same(q->values[v].difference, d);
         assert_same(q->values[v].half_width, width);
-        assert_int_equal(q->values[v].verdict, fabs(d) > width ? RS_VERDICT_DIFFERS : RS_VERDICT_WITHIN);
+        assert_int_equal(q->values[v].verdict, fabs(d) > width ? RS_COMPARED_DIFFERS : RS_COMPARED_WITHIN);
     }
 }
 
@@ -192,9 +192,9 @@ static void verdicts_follow_the_interval(void **state) {
     for (int i = 0; i < c->n_quantities; i++)
         for (int v = 1; v < c->n_variants; v++) {
             const rs_estimate *e = &c->quantities[i].values[v];
-            differs += e->verdict == RS_VERDICT_DIFFERS, within += e->verdict == RS_VERDICT_WITHIN;
-            if (e->verdict == RS_VERDICT_DIFFERS) assert_true(fabs(e->difference) > e->half_width);
-            if (e->verdict == RS_VERDICT_WITHIN) assert_true(fabs(e->difference) <= e->half_width);
+            differs += e->verdict == RS_COMPARED_DIFFERS, within += e->verdict == RS_COMPARED_WITHIN;
+            if (e->verdict == RS_COMPARED_DIFFERS) assert_true(fabs(e->difference) > e->half_width);
+            if (e->verdict == RS_COMPARED_WITHIN) assert_true(fabs(e->difference) <= e->half_width);
         }
     assert_int_equal(c->n_tests, differs + within);
     assert_int_equal(c->n_beyond, differs);
@@ -246,7 +246,7 @@ static void single_runs_give_no_verdict(void **state) {
     assert_false(c->repeats);
     assert_int_equal(c->n_tests, 0);
     for (int i = 0; i < c->n_quantities; i++) {
-        assert_int_equal(c->quantities[i].values[1].verdict, RS_VERDICT_UNKNOWN);
+        assert_int_equal(c->quantities[i].values[1].verdict, RS_COMPARED_UNKNOWN);
         assert_true(isnan(c->quantities[i].values[1].half_width));
     }
     assert_true(rs_comparison_quantity(c, "loss")->values[1].text_half_width > 0.0);
@@ -285,7 +285,7 @@ static void other_tokens_are_not_merged(void **state) {
         assert_same(x->spread, y->spread);
         for (int v = 0; v < 2; v++) assert_same(x->values[v].mean, y->values[v].mean);
         assert_true(isnan(x->values[2].mean));
-        assert_int_equal(x->values[2].verdict, RS_VERDICT_UNKNOWN);
+        assert_int_equal(x->values[2].verdict, RS_COMPARED_UNKNOWN);
     }
     rs_comparison_close(c);
     rs_comparison_close(without);
