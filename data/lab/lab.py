@@ -7,6 +7,7 @@ import corpus
 import evaluate
 import export
 import statistics_file
+import toy
 import train
 import trigram
 from decoder import Shape
@@ -44,6 +45,10 @@ def arguments() -> argparse.Namespace:
     c = commands.add_parser("statistics", parents=[run, out], help="audit the model on the sample text; keeps the run file, not the weights")
     c.add_argument("-o", "--output", type=Path, required=True, metavar="RUN.h5")
     c.add_argument("--program", type=Path, default=statistics_file.PROGRAM, help="default: build/ropescope")
+    c = commands.add_parser("toy", help="one head learns tuples by heart, with and without RoPE: which dimensions does it use?")
+    c.add_argument("-o", "--output", type=Path, metavar="DIR", help="where toy.csv and toy.svg go (default: the work folder)")
+    c.add_argument("--seed", type=int, default=1)
+    c.add_argument("--steps", type=int, default=toy.Toy.steps)
     return top.parse_args()
 
 
@@ -62,6 +67,8 @@ def main() -> None:
         export.export(a.run, a.output, a.commit, a.force)
     elif a.command == "statistics":
         statistics_file.write(a.run, a.output, a.program, a.force)
+    elif a.command == "toy":
+        toy.write(a.output or a.work, toy.Toy(steps=a.steps), a.seed)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ import evaluate
 import export
 import positions
 import statistics_file
+import toy
 import train
 import trigram
 from decoder import Decoder, Shape
@@ -313,6 +314,50 @@ class Lab(unittest.TestCase):
         refused = subprocess.run([entry, "--help"], env=dict(os.environ, LAB_PYTHON="no-such-python"), capture_output=True, text=True)
         self.assertEqual(refused.returncode, 2)
         self.assertIn("no-such-python", refused.stderr)
+
+
+class ToyExperiment(unittest.TestCase):
+    SMALL = toy.Toy(tuples=24, width=16, subset=8, positions=256, batch=16, steps=400, rate=1e-2, removed=4, judged=8)
+
+    def test_a_rotated_product_depends_on_the_distance(self):
+        """The rotation against its definition: components j and j + width / 2 turn by m base^(-2 j / width)."""
+        small, at = self.SMALL, torch.tensor([0, 1, 17])
+        x = torch.randn(3, small.width, generator=torch.Generator().manual_seed(1))
+        got = toy.rotate(small, x, at)
+        for row, m in enumerate(at.tolist()):
+            for j in range(8):
+                angle = m * 10000.0 ** (-2 * j / 16)
+                a, b = x[row, j].item(), x[row, j + 8].item()
+                self.assertAlmostEqual(got[row, j].item(), a * np.cos(angle) - b * np.sin(angle), places=4)
+                self.assertAlmostEqual(got[row, j + 8].item(), a * np.sin(angle) + b * np.cos(angle), places=4)
+
+    def test_the_loss_is_that_of_equation_3(self):
+        small = self.SMALL
+        random = torch.Generator().manual_seed(2)
+        q, k, v = (torch.randn(small.tuples, small.width, generator=random) for _ in range(3))
+        present, at, asked = toy.draw(small, random)
+        self.assertTrue(all(len(set(row.tolist())) == small.subset for row in (*present, *at)))
+        total = 0.0
+        for b in range(small.batch):
+            self.assertIn(asked[b], present[b])
+            logits = np.array([float(q[asked[b]] @ k[i]) for i in present[b]]) / 4
+            weights = np.exp(logits - logits.max())
+            a = (weights / weights.sum()) @ v[present[b]].double().numpy()
+            scores = v.double().numpy() @ a
+            total += np.log(np.exp(scores - scores.max()).sum()) + scores.max() - scores[asked[b]]
+        self.assertAlmostEqual(toy.loss(small, q, k, v, False, (present, at, asked)).item(), total / small.batch, places=4)
+
+    def test_fast_dimensions_die_where_the_keys_are_rotated(self):
+        rows = toy.measure(self.SMALL, seed=1)
+        value = {(r["arm"], r["quantity"], r["dimension"]): float(r["value"]) for r in rows}
+        slow, fast = (np.mean([value["RoPE on the keys", "mean |q|", d] for d in end]) for end in (range(12, 16), range(4)))
+        self.assertGreater(slow, 1.5 * fast)
+        self.assertLess(value["RoPE on the keys", "loss without the first", 4], value["RoPE on the keys", "loss without the last", 4])
+        plain = [np.mean([value["no RoPE", "mean |q|", d] for d in end]) for end in (range(12, 16), range(4))]
+        self.assertLess(max(plain) / min(plain), 1.5)
+        for arm in toy.ARMS:
+            self.assertEqual(value[arm, "loss without the first", 16], value[arm, "loss without the last", 16])
+        self.assertIn("<svg", toy.figure(rows))
 
 
 class Trigram(unittest.TestCase):
