@@ -84,6 +84,11 @@ typedef struct rs_catalog_pair {
     double theta, q_mean, k_mean, q_share, k_share, zero_cost, unrotate_cost, concentration_q,
         concentration_k; /* NaN = not measured */
 } rs_catalog_pair;
+typedef struct rs_catalog_verdict {
+    int layer, head, pair;             /* head: query head */
+    const char *verdict;               /* its name (base/verdict_name.h) */
+    double kl_zero, kl_unrotate, lift; /* nats; NaN = not measured */
+} rs_catalog_verdict;
 typedef struct rs_catalog_intervention {
     const char *experiment, *mode, *ranking; /* ranking: "random" for a control */
     const char *heads;                       /* "" = all */
@@ -104,6 +109,8 @@ typedef struct rs_catalog_run {
     size_t head_count;
     const rs_catalog_pair *pair_rows; /* [pair_count] */
     size_t pair_count;
+    const rs_catalog_verdict *verdict_rows; /* [verdict_count]; 0: not measured */
+    size_t verdict_count;
 } rs_catalog_run;
 /* Adds the run (one transaction; a run of the same path is replaced: it was overwritten with --force). Creates the file
  * and schema when needed. The path is stored absolute. Fails: RS_E_FORMAT for a file that is no SQLite, not ours or of

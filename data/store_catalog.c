@@ -108,7 +108,28 @@ static const char additions[] =
     "     AND c.mode = i.mode AND c.ranking = 'random' AND c.layer IS i.layer AND c.heads = i.heads"
     "     AND (c.amount = i.amount OR i.experiment LIKE '%band') AND c.delta_nll <= i.delta_nll) AS controls_not_above,"
     "  i.tokens FROM interventions i JOIN runs r USING (run_id) JOIN models m USING (model_id)"
-    "  WHERE i.ranking <> 'random';";
+    "  WHERE i.ranking <> 'random';"
+    "CREATE TABLE IF NOT EXISTS verdicts (" /* what a pair of a head is for; one row per pair, where it was measured */
+    "  run_id INTEGER NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,"
+    "  layer INTEGER NOT NULL, head INTEGER NOT NULL, pair INTEGER NOT NULL,"
+    "  verdict TEXT NOT NULL,"          /* positional, semantic, bias, idle, undecided */
+    "  kl_zero REAL, kl_unrotate REAL," /* nats: how far attention moves without it, without its rotation */
+    "  lift REAL,"                      /* mean part of the logit under the attention less under a uniform reader */
+    "  PRIMARY KEY (run_id, layer, head, pair)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE VIEW IF NOT EXISTS v_verdicts AS SELECT m.name AS model, x.*,"
+    "  6.283185307179586 / nullif(p.theta, 0) AS wavelength, p.q_share, p.k_share"
+    "  FROM verdicts x JOIN pairs p USING (run_id, layer, head, pair) JOIN runs r USING (run_id) JOIN models m USING "
+    "(model_id);"
+    "CREATE VIEW IF NOT EXISTS v_idle_pairs AS SELECT * FROM v_verdicts WHERE verdict = 'idle';"
+    "CREATE VIEW IF NOT EXISTS v_semantic_pairs AS SELECT * FROM v_verdicts WHERE verdict = 'semantic';"
+    "CREATE VIEW IF NOT EXISTS v_positional_pairs AS SELECT * FROM v_verdicts WHERE verdict = 'positional';"
+    "CREATE VIEW IF NOT EXISTS v_positional_heads AS SELECT m.name AS model, h.run_id, h.layer, h.head, h.previous,"
+    "  h.diagonal, sum(x.verdict = 'positional') AS positional, sum(x.verdict = 'semantic') AS semantic,"
+    "  sum(x.verdict = 'idle') AS idle, max(x.kl_unrotate) AS largest_kl_unrotate"
+    "  FROM heads h JOIN verdicts x USING (run_id, layer, head) JOIN runs r USING (run_id) JOIN models m USING "
+    "(model_id)"
+    "  GROUP BY h.run_id, h.layer, h.head HAVING positional > 0;";
 
 /* ---- errors ---- */
 
@@ -288,6 +309,12 @@ static const column pair_columns[] = {
     AT(rs_catalog_pair, concentration_q, REAL),
     AT(rs_catalog_pair, concentration_k, REAL),
 };
+static const column verdict_columns[] = {
+    AT(rs_catalog_verdict, layer, INT),    AT(rs_catalog_verdict, head, INT),
+    AT(rs_catalog_verdict, pair, INT),     AT(rs_catalog_verdict, verdict, TEXT),
+    AT(rs_catalog_verdict, kl_zero, REAL), AT(rs_catalog_verdict, kl_unrotate, REAL),
+    AT(rs_catalog_verdict, lift, REAL),
+};
 static const column intervention_columns[] = {
     AT(rs_catalog_intervention, experiment, TEXT), AT(rs_catalog_intervention, mode, TEXT),
     AT(rs_catalog_intervention, ranking, TEXT),    AT(rs_catalog_intervention, amount, REAL),
@@ -430,6 +457,8 @@ static rs_status record_run(sqlite3 *db, const char *path, const rs_catalog_run 
                        sizeof *run->head_rows, run->head_count, err));
     RS_TRY(insert_rows(db, path, "pairs", pair_columns, COUNT(pair_columns), run_id, run->pair_rows,
                        sizeof *run->pair_rows, run->pair_count, err));
+    RS_TRY(insert_rows(db, path, "verdicts", verdict_columns, COUNT(verdict_columns), run_id, run->verdict_rows,
+                       sizeof *run->verdict_rows, run->verdict_count, err));
     /* The run that was replaced may have been the last one of its model. */
     RS_TRY(execute(db, path, "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs)",
                    "cannot be written", err));

@@ -30,6 +30,7 @@ rs_asset_\name\()_end:
     .incbin "reports/assets/page_shell.js"
     .incbin "reports/assets/page_map.js"
     .incbin "reports/assets/page_heads.js"
+    .incbin "reports/assets/page_purpose.js"
     .incbin "reports/assets/page_main.js"
     asset_end js
 

@@ -67,6 +67,29 @@ const rs_measure rs_measures[] = {
      "largest difference of previous, first and diagonal between even and odd sequences.", "convention"},
     {"loss", "loss/token_nll", "-ln p(token t | tokens before it) in nats, t >= 1; perplexity = e^(mean).",
      "convention"},
+    {"verdict", "contribution/verdict",
+     "with KL of a sampled row's attention without the pair (zero), of that the part among keys other than position 0 "
+     "(rest), KL with theta_i set to 0 (unrotate), lift = mean part of the logit under the attention less that under a "
+     "uniform reader, spread = variance of the part over the visible keys; the first that fits: idle: zero < 0.01 nats "
+     "and |lift| < 0.1; undecided: |lift| < 1 and |lift| < 3 spread (what random weights do by themselves); bias: rest "
+     "< 0.2 zero; semantic: unrotate <= 0.2 zero; positional: unrotate >= 0.5 zero; undecided.",
+     "derived for this tool; calibrated on models with planted heads and on random weights (no head found there)"},
+    {"attention moved (KL)", "contribution/kl_zero contribution/kl_unrotate",
+     "KL(P || P') in nats, mean over sampled query rows: P the head's attention, P' the one from logits without the "
+     "pair, or with theta_i = 0. Predicted: half the variance under P of what the edit changes in the logit.",
+     "second-order expansion of the divergence of two softmaxes"},
+    {"mean logit by distance", "angular_spectrum/mean_logit",
+     "mean over all (query, key) of a distance of the scaled logit, position 0 left out, by FFT cross-correlation.",
+     "derived for this tool"},
+    {"spectrum entropy", "angular_spectrum/q_spectrum_entropy",
+     "entropy of the power spectrum of |q_i| along the sequence (frames of up to 1,024 positions, Hann window), "
+     "divided "
+     "by that of equal shares; low: the constant part and few rhythms hold the power.",
+     "Frequency Entropy (SpectrumFE), ICLR 2026, OpenReview 1JZuEDq62N"},
+    {"ablation", "ablations/delta",
+     "loss per token with the edit less without, on the same tokens, nothing trained behind it; 95 % interval: paired "
+     "bootstrap over sequences; beside it random pairs, as many in the same heads.",
+     "arXiv 2502.11276, section 5.4; p-RoPE: arXiv 2410.06205"},
     {"cache bytes", "rope/theta",
      "2 × positions × rotated components × 4: both tables, float32, once for each distinct rotation.",
      "arXiv 2603.11611, appendix C, and the code it describes"},
@@ -87,20 +110,26 @@ const rs_head_rule rs_head_rules[RS_HEAD_KINDS] = {
 };
 
 const rs_map_quantity rs_map_quantities[RS_VIEW_QUANTITIES] = {
-    {"q_share", "q norm", "Where does the query norm sit?", "frequency_norm/q_share", "share of the head's norm", false,
-     false, false},
-    {"k_share", "k norm", "Where does the key norm sit?", "frequency_norm/k_share", "share of the head's norm", false,
-     false, true},
+    {"q_share", "q norm", "Where does the query norm sit?", "frequency_norm/q_share", "share of the head's norm",
+     "share", false, false, false},
+    {"k_share", "k norm", "Where does the key norm sit?", "frequency_norm/k_share", "share of the head's norm", "share",
+     false, false, true},
     {"v_share", "v norm (control)", "Control: where does the norm of the values sit, which are not rotated?",
-     "frequency_norm/v_share", "share of the head's norm", false, false, true},
+     "frequency_norm/v_share", "share of the head's norm", "share", false, false, true},
     {"two_norm_share", "q·k two-norm", "Which pairs could move the logits most?", "heads/two_norm_share",
-     "share of the head's sum", false, false, false},
+     "share of the head's sum", "product", false, false, false},
     {"unrotate_cost", "un-rotating cost", "What does it cost to stop rotating a pair?", "moments/unrotate_cost",
-     "of the logit variance", true, true, false},
+     "of the logit variance", "cost", true, true, false},
     {"zero_cost", "zeroing cost", "What does it cost to remove a pair?", "moments/zero_cost", "of the logit variance",
-     true, false, false},
+     "cost", true, false, false},
     {"q_concentration", "R of q", "Does the query point the same way for every token?", "moments/q_concentration",
-     "R, 0 to 1", false, false, false},
+     "R, 0 to 1", "R", false, false, false},
     {"k_concentration", "R of k", "Does the key point the same way for every token?", "moments/k_concentration",
-     "R, 0 to 1", false, false, true},
+     "R, 0 to 1", "R", false, false, true},
+    {"kl_zero", "attention without the pair", "How far does a head's attention move when the pair is removed?",
+     "contribution/kl_zero", "nats (KL)", "kl", true, false, false},
+    {"kl_unrotate", "attention un-rotated", "How far does a head's attention move when the pair no longer turns?",
+     "contribution/kl_unrotate", "nats (KL)", "kl", true, true, false},
+    {"q_spectrum_entropy", "spectrum entropy", "How uneven in time is the query's norm: one rhythm, or noise?",
+     "angular_spectrum/q_spectrum_entropy", "SpectrumFE, 0 to 1", "R", false, false, false},
 };

@@ -37,6 +37,7 @@ typedef struct rs_map_quantity {
     const char *title;   /* of the map: what the question is */
     const char *dataset; /* [layer, head or kv_head, pair] whose mean over heads is the cell */
     const char *unit;
+    const char *family;  /* quantities of one family have one scale */
     bool log_scale;      /* spans decades */
     bool needs_rotation; /* says nothing where no pair rotates */
     bool by_key_head;

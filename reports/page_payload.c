@@ -11,6 +11,7 @@ typedef enum encoding {
     PLAIN,    /* JSON numbers: small, or exact */
     HALF,     /* float16 little-endian times "scale": three digits over nine decades */
     BYTE,     /* 254 * sqrt(x / scale), 255 = no value */
+    WHOLE,    /* whole numbers below 255 as they are, 255 = no value */
     TRIANGLE, /* BYTE of the blocks on and below the diagonal of the last two axes: what a causal pattern has */
 } encoding;
 
@@ -50,6 +51,18 @@ static const struct {
     {"heads/profile", HALF},
     {"heads/distance_curve", HALF},
     {"attention_pattern/map", TRIANGLE},
+    {"map/kl_zero", HALF},
+    {"map/kl_unrotate", HALF},
+    {"map/q_spectrum_entropy", HALF},
+    {"angular_spectrum/q_spectrum_entropy", BYTE},
+    {"heads/mean_logit", HALF},
+    {"verdict/count", PLAIN},
+    {"verdict/by_frequency", PLAIN},
+    {"contribution/verdict", WHOLE},
+    {"contribution/kl_zero", HALF},
+    {"contribution/kl_unrotate", HALF},
+    {"contribution/kl_zero_predicted", HALF},
+    {"contribution/kl_unrotate_predicted", HALF},
 };
 
 /* IEEE binary16, round to nearest, ties to even; |x| < 65520. */
@@ -109,6 +122,12 @@ static size_t encode_half(const rs_array *a, double scale, uint8_t *out) {
     return n;
 }
 
+static size_t encode_whole(const rs_array *a, uint8_t *out) {
+    for (int64_t i = 0; i < rs_array_size(a); i++)
+        out[i] = a->data[i] >= 0.0 && a->data[i] < 254.5 ? (uint8_t)nearbyint(a->data[i]) : 255;
+    return (size_t)rs_array_size(a);
+}
+
 static size_t encode_bytes(const rs_array *a, double scale, bool triangle, uint8_t *out) {
     size_t n = 0;
     int64_t columns = a->dims[a->n_dims - 1], rows = triangle ? a->dims[a->n_dims - 2] : 1;
@@ -132,8 +151,14 @@ static rs_status write_packed(rs_text *out, const rs_array *a, encoding as, rs_e
     double top = largest(a), scale = top > 0.0 ? (as == HALF ? top / 32768.0 : top) : 1.0;
     rs_status st = RS_NEW(&bytes, (size_t)rs_array_size(a) * 2 + 1, err);
     if (st != RS_OK) return st;
-    size_t n = as == HALF ? encode_half(a, scale, bytes) : encode_bytes(a, scale, as == TRIANGLE, bytes);
-    rs_text_printf(out, ",\"type\":\"%s\",\"scale\":%.9g,\"data\":\"", as == HALF ? "f16" : "u8", scale);
+    size_t n = as == HALF    ? encode_half(a, scale, bytes)
+               : as == WHOLE ? encode_whole(a, bytes)
+                             : encode_bytes(a, scale, as == TRIANGLE, bytes);
+    rs_text_printf(out, ",\"type\":\"%s\",\"scale\":%.9g,\"data\":\"",
+                   as == HALF    ? "f16"
+                   : as == WHOLE ? "whole"
+                                 : "u8",
+                   scale);
     write_base64(out, bytes, n);
     rs_text_append(out, "\"");
     rs_free(bytes);
@@ -155,9 +180,10 @@ static void write_quantities(rs_text *out) {
     rs_text_append(out, "\"quantities\":[");
     for (int i = 0; i < RS_VIEW_QUANTITIES; i++) {
         const rs_map_quantity *q = &rs_map_quantities[i];
-        rs_text_printf(out,
-                       "%s{\"key\":\"%s\",\"dataset\":\"%s\",\"log\":%s,\"by_key_head\":%s,\"label\":", i ? "," : "",
-                       q->key, q->dataset, q->log_scale ? "true" : "false", q->by_key_head ? "true" : "false");
+        rs_text_printf(
+            out, "%s{\"key\":\"%s\",\"dataset\":\"%s\",\"family\":\"%s\",\"log\":%s,\"by_key_head\":%s,\"label\":",
+            i ? "," : "", q->key, q->dataset, q->family, q->log_scale ? "true" : "false",
+            q->by_key_head ? "true" : "false");
         rs_write_json_text(out, q->label);
         rs_text_append(out, ",\"title\":");
         rs_write_json_text(out, q->title);

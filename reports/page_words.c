@@ -112,8 +112,8 @@ void rs_page_lede(rs_text *out, const rs_report_view *v) {
 static const struct {
     const char *figure, *name;
 } figures[] = {
-    {"fig-norm", "norm by frequency"}, {"fig-cost", "costs by frequency"},
-    {"fig-kinds", "kinds of heads"},   {"fig-map", "map"},
+    {"fig-purpose", "verdicts by frequency"}, {"fig-tried", "what it cost"},   {"fig-norm", "norm by frequency"},
+    {"fig-cost", "costs by frequency"},       {"fig-kinds", "kinds of heads"}, {"fig-map", "map"},
     {"fig-loss", "loss by position"},
 };
 

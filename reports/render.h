@@ -37,6 +37,8 @@ void rs_write_json_shape(rs_text *out, const rs_report_view *v);
 void rs_write_json_rope(rs_text *out, const rs_view_rope *r);
 void rs_write_json_kinds(rs_text *out, const int *counts);
 void rs_write_json_heads(rs_text *out, const rs_report_view *v);
+/* The members "verdicts" (name, pairs; none when not measured) and "ablations" (render_json_purpose.c). */
+void rs_write_json_purpose(rs_text *out, const rs_report_view *v);
 /* Text for a terminal: control bytes and what is not UTF-8 become '?'; and the same broken into lines of at most
  * `columns`, each led by `lead` spaces (render_text.c). */
 void rs_write_plain(rs_text *out, const char *s);
@@ -54,6 +56,7 @@ void rs_page_findings(rs_text *out, const rs_report_view *v);
 void rs_page_head_rules(rs_text *out, const rs_report_view *v);
 void rs_page_rope(rs_text *out, const rs_report_view *v);
 void rs_page_loss(rs_text *out, const rs_report_view *v);
+void rs_page_tried(rs_text *out, const rs_report_view *v); /* page_tried.c: the table of ablations */
 void rs_page_made(rs_text *out, const rs_report_view *v);
 /* Datasets of rs_measures that the run does not have, as a list of names in words; empty when it has all. */
 void rs_page_missing(rs_text *out, const rs_report_view *v);

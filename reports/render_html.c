@@ -19,6 +19,7 @@ static void put_findings(rs_page *p, rs_text *out) { rs_page_findings(out, view_
 static void put_head_rules(rs_page *p, rs_text *out) { rs_page_head_rules(out, view_of(p)); }
 static void put_rope(rs_page *p, rs_text *out) { rs_page_rope(out, view_of(p)); }
 static void put_loss_words(rs_page *p, rs_text *out) { rs_page_loss(out, view_of(p)); }
+static void put_tried(rs_page *p, rs_text *out) { rs_page_tried(out, view_of(p)); }
 static void put_made(rs_page *p, rs_text *out) { rs_page_made(out, view_of(p)); }
 static void put_axis(rs_page *p, rs_text *out) {
     rs_text_append(out, view_of(p)->rotates ? "frequency" : "component pair");
@@ -68,6 +69,7 @@ static const rs_page_marker markers[] = {
     {"rope_title", put_rope_title},
     {"rope", put_rope},
     {"loss_words", put_loss_words},
+    {"tried", put_tried},
     {"made", put_made},
     {"data", put_data},
 };
@@ -80,8 +82,12 @@ static const struct {
     {"cost", "by_frequency/zero_cost by_frequency/unrotate_cost"},
     {"kinds", "head_kinds/count"},
     {"map", "map/q_share map/k_share map/v_share map/two_norm_share map/unrotate_cost map/zero_cost "
-            "map/q_concentration map/k_concentration"},
-    {"reliability", "reliability/sampled_over_closed frequency_norm/q_split_half frequency_norm/k_split_half"},
+            "map/q_concentration map/k_concentration map/kl_zero map/kl_unrotate map/q_spectrum_entropy"},
+    {"purpose", "verdict/by_frequency"},
+    {"tried", "ablations/delta"},
+    {"kl", "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"},
+    {"reliability", "reliability/sampled_over_closed contribution/kl_zero_predicted frequency_norm/q_split_half "
+                    "frequency_norm/k_split_half"},
     {"sampled", "reliability/sampled_over_closed"},
     {"split", "frequency_norm/q_split_half frequency_norm/k_split_half"},
     {"loss", "loss/by_position"},

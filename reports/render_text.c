@@ -4,6 +4,7 @@
 #include "reports/show.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +142,27 @@ static void write_bands(rs_text *out, const rs_report_view *v) {
                         "  such pair is edited, of their variance\n");
 }
 
+/* What the pairs of each band are for, when that was measured. */
+static void write_purpose(rs_text *out, const rs_report_view *v) {
+    static const rs_verdict order[] = {RS_VERDICT_POSITIONAL, RS_VERDICT_SEMANTIC, RS_VERDICT_BIAS, RS_VERDICT_IDLE,
+                                       RS_VERDICT_UNDECIDED};
+    char cell[RS_SHOW_BYTES], pairs[32];
+    if (v->verdict_pairs == 0 || v->n_bands == 0) return;
+    rs_text_append(out, "\nWhat the pairs are for: share of heads\n  pairs    ");
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) rs_text_printf(out, " %11s", rs_verdict_name(order[i]));
+    rs_text_append(out, "\n");
+    for (int b = 0; b < v->n_bands; b++) {
+        snprintf(pairs, sizeof pairs, v->bands[b].first == v->bands[b].last ? "%d" : "%d-%d", v->bands[b].first,
+                 v->bands[b].last);
+        rs_text_printf(out, "  %-9s", pairs);
+        for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+            rs_text_printf(out, " %11s",
+                           v->bands[b].verdict[order[i]] > 0.0 ? rs_show_percent(cell, v->bands[b].verdict[order[i]])
+                                                               : "-");
+        rs_text_append(out, "\n");
+    }
+}
+
 static double head_value(const rs_view_head *h, rs_head_kind kind) {
     return *(const double *)(const void *)((const char *)h + rs_head_rules[kind].offset);
 }
@@ -206,6 +228,7 @@ rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs
     write_warnings(out, v, columns);
     write_norm(out, v, columns);
     write_bands(out, v);
+    write_purpose(out, v);
     write_kinds(out, v);
     write_findings(out, v, columns);
     rs_text missing = {0};

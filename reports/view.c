@@ -125,6 +125,17 @@ static const char *const stored_names[] = {
     "attention_pattern/toeplitz_share",
     "attention_pattern/map",
     "attention_pattern/split_half",
+    "contribution/verdict",
+    "contribution/verdict_split_half",
+    "contribution/kl_zero",
+    "contribution/kl_unrotate",
+    "contribution/kl_zero_predicted",
+    "contribution/kl_unrotate_predicted",
+    "contribution/lift",
+    "contribution/fit_kl_zero",
+    "contribution/fit_kl_unrotate",
+    "angular_spectrum/q_spectrum_entropy",
+    "angular_spectrum/position_share",
 };
 
 /* Moves a string of the store into the view's arena; "" when absent. */
@@ -222,6 +233,7 @@ static rs_status read_run(rs_report_view *v, rs_store *s, rs_error *err) {
     for (size_t i = 0; i < sizeof stored_names / sizeof *stored_names; i++)
         RS_TRY(read_array(v, s, stored_names[i], err));
     RS_TRY(rs_view_read_distance(v, s, err));
+    RS_TRY(rs_view_read_ablations(v, s, err));
 out:
     return st;
 }
@@ -237,6 +249,7 @@ rs_status rs_report_view_open(const char *path, const char *program, rs_report_v
     RS_TRY(rs_arena_create(&v->arena, err));
     RS_TRY(rs_store_open(path, &s, err));
     RS_TRY(read_run(v, s, err));
+    RS_TRY(rs_view_purpose(v, err));
     RS_TRY(rs_view_derive(v, err));
     RS_TRY(rs_view_say(v, err));
     *out = v;

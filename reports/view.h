@@ -1,7 +1,8 @@
 /* reports/view.h: a run, ready to be shown. The view is the only place where numbers are derived for showing: the
  * formats print what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree. Knows
- * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c (reading), view_derive.c (numbers),
- * view_words.c (sentences); read by render_*.c. */
+ * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c (reading), view_derive.c and
+ * view_purpose.c (numbers), view_ablation.c (what was tried), view_words.c and view_words_purpose.c (sentences); read
+ * by render_*.c. */
 #ifndef RS_REPORTS_VIEW_H
 #define RS_REPORTS_VIEW_H
 
@@ -9,6 +10,8 @@
 #include "analyzer/base/array.h"
 #include "analyzer/base/json.h"
 #include "analyzer/base/status.h"
+#include "analyzer/base/text.h"
+#include "analyzer/base/verdict_name.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,7 +65,7 @@ typedef struct rs_view_finding {
     const char *key, *text, *figure; /* figure: id on the page, "" for none */
 } rs_view_finding;
 
-enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 8, RS_VIEW_BANDS = 8 };
+enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 11, RS_VIEW_BANDS = 8 };
 
 /* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured.
  */
@@ -71,7 +74,21 @@ typedef struct rs_view_band {
     double longest, shortest;         /* wavelengths in tokens; NaN = not rotated */
     double q_share, k_share, v_share; /* sums over the band of the mean share; 1 over all bands */
     double zero_cost, unrotate_cost;  /* median over heads, layers and the band's pairs */
+    double verdict[RS_VERDICTS];      /* share of the band's pairs in all heads; 1 over the verdicts */
 } rs_view_band;
+
+/* One ablation that was measured: the loss with the edit less the loss without, nats per token, and what as many random
+ * pairs of the same heads cost. */
+typedef struct rs_view_ablation {
+    const char *experiment, *mode, *ranking, *heads; /* words of the file; heads: "3.1,5.2", "" for all */
+    const char *amount_name;                         /* of a verdict, "" where the amount is a number */
+    double amount;
+    int layer;                   /* -1: all */
+    double delta, lo, hi;        /* 95 % interval over sequences; NaN for one sequence */
+    double control, least, most; /* median and range of the controls, NaN without any */
+    int controls;
+    int64_t pairs; /* edited, per query head */
+} rs_view_ablation;
 
 typedef struct rs_report_view {
     rs_arena *arena;
@@ -100,6 +117,12 @@ typedef struct rs_report_view {
     rs_view_finding findings[RS_VIEW_FINDINGS];
     int n_findings;
     int head_kind_count[RS_HEAD_KINDS];
+    /* what the pairs are for (view_purpose.c): counted over all heads; pairs 0 when no verdicts were measured */
+    int64_t verdict_count[RS_VERDICTS], verdict_pairs;
+    double verdict_agreement;    /* share on which two halves of the sequences say the same; NaN for one sequence */
+    rs_view_ablation *ablations; /* [n_ablations] in the order they were planned; controls are folded in */
+    int64_t n_ablations;
+    int64_t ablation_sequences;        /* they were measured on */
     rs_view_band bands[RS_VIEW_BANDS]; /* of the table most layers use */
     int n_bands, main_rope;
 } rs_report_view;
@@ -118,11 +141,22 @@ double rs_view_cell(const rs_array *a, int64_t i, int64_t j, int64_t k);
 const double *rs_view_main_means(const rs_report_view *v, const char *by_frequency, int64_t *pairs);
 /* Bytes of the cos and sin tables of all distinct rotations for the nth context of axis/cache_context. */
 double rs_view_cache_bytes(const rs_report_view *v, int64_t n);
+/* The ablation of all heads and layers by experiment, mode and amount, under the ranking (NULL: any); NULL when it was
+ * not measured. */
+const rs_view_ablation *rs_view_ablation_find(const rs_report_view *v, const char *experiment, const char *mode,
+                                              const char *ranking, double amount);
 /* Text of a finding by key, NULL when it could not be made. */
 const char *rs_view_finding_text(const rs_report_view *v, const char *key);
 
-/* --- the steps of rs_report_view_open, in order (view_derive.c, view_words.c) --- */
+/* --- the steps of rs_report_view_open, in order (view_ablation.c, view_purpose.c, view_derive.c, view_words.c) --- */
+struct rs_store;
+rs_status rs_view_read_ablations(rs_report_view *v, struct rs_store *s, rs_error *err);
+rs_status rs_view_purpose(rs_report_view *v, rs_error *err);
 rs_status rs_view_derive(rs_report_view *v, rs_error *err);
+void rs_view_band_verdicts(const rs_report_view *v, rs_view_band *b); /* fills b->verdict from first and last */
+/* Adds the sentence t (taken, also when it fails) to the findings; an empty one is left out. */
+rs_status rs_view_add_finding(rs_report_view *v, const char *key, const char *figure, rs_text *t, rs_error *err);
+rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err); /* view_words_purpose.c */
 rs_status rs_view_say(rs_report_view *v, rs_error *err);
 
 #endif

@@ -261,6 +261,7 @@ static rs_status derive_bands(rs_report_view *v, rs_error *err) {
         b->v_share = band_share(v, "by_frequency/v_share", b->first, b->last);
         b->zero_cost = band_median(v, "moments/zero_cost", b->first, b->last, &s);
         b->unrotate_cost = band_median(v, "moments/unrotate_cost", b->first, b->last, &s);
+        rs_view_band_verdicts(v, b);
     }
 out:
     rs_free(s.x);

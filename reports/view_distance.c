@@ -126,6 +126,8 @@ rs_status rs_view_read_distance(rs_report_view *v, rs_store *s, rs_error *err) {
                   "mean attention at a distance, mean over the bucket", err));
     RS_TRY(reduce(v, s, "moments/distance_curve", "heads/distance_curve", "1",
                   "mean logit at a distance from the means alone, mean over the bucket", err));
+    RS_TRY(reduce(v, s, "angular_spectrum/mean_logit", "heads/mean_logit", "1",
+                  "mean logit at a distance, mean over the bucket", err));
 out:
     return st;
 }

@@ -11,7 +11,7 @@
 
 enum { MEAN = 0, MEDIAN = 1 }; /* rows of by_frequency arrays */
 
-static rs_status say(rs_report_view *v, const char *key, const char *figure, rs_text *t, rs_error *err) {
+rs_status rs_view_add_finding(rs_report_view *v, const char *key, const char *figure, rs_text *t, rs_error *err) {
     rs_status st = rs_text_status(t, err);
     rs_view_finding *f = &v->findings[v->n_findings];
     if (st == RS_OK && t->bytes > 0) {
@@ -141,7 +141,7 @@ static rs_status say_norm(rs_report_view *v, rs_error *err) {
     }
     if (said == 0) return RS_OK;
     say_split_half(v, &t, err);
-    return say(v, "norm", "fig-norm", &t, err);
+    return rs_view_add_finding(v, "norm", "fig-norm", &t, err);
 }
 
 /* Layers without any rotation: in words, since no picture can show a frequency that is not there. */
@@ -163,7 +163,7 @@ static rs_status say_nope(rs_report_view *v, rs_error *err) {
                            one ? "does" : "do", one ? "its" : "their");
         }
     }
-    return say(v, "nope", v->rotates ? "fig-map" : "", &t, err);
+    return rs_view_add_finding(v, "nope", v->rotates ? "fig-map" : "", &t, err);
 }
 
 /* The layer and pair with the largest mean share of the key norm. */
@@ -183,7 +183,7 @@ static rs_status say_peak(rs_report_view *v, rs_error *err) {
     else rs_text_printf(&t, " (wavelength %s tokens)", rs_show_number(wave, r->wavelength[pair]));
     rs_text_printf(&t, ": %s, mean over its heads, %s times the uniform share.", rs_show_percent(share, best),
                    rs_show_number(times, best * v->layers[layer].pairs));
-    return say(v, "peak", "fig-map", &t, err);
+    return rs_view_add_finding(v, "peak", "fig-map", &t, err);
 }
 
 /* Median over the pairs of a part of the median cost over heads. */
@@ -238,7 +238,7 @@ static rs_status say_cost(rs_report_view *v, rs_error *err) {
     rs_text_printf(&t, ". For %d of %d rotated pairs un-rotating stays under 0.1%% in the median head.",
                    cheap_pairs(v, "by_frequency/unrotate_cost", rope, 0.001), r->rotated);
     capitalise(&t, at);
-    return say(v, "cost", "fig-cost", &t, err);
+    return rs_view_add_finding(v, "cost", "fig-cost", &t, err);
 }
 
 static const rs_view_head *strongest(const rs_report_view *v, rs_head_kind kind) {
@@ -273,7 +273,7 @@ static rs_status say_heads(rs_report_view *v, rs_error *err) {
         rs_text_printf(&t, " (even against odd sequences: scores differ by %s in the median head)",
                        rs_show_number(n, median));
     rs_text_append(&t, ".");
-    return say(v, "heads", "fig-kinds", &t, err);
+    return rs_view_add_finding(v, "heads", "fig-kinds", &t, err);
 }
 
 static rs_status say_loss(rs_report_view *v, rs_error *err) {
@@ -294,11 +294,12 @@ static rs_status say_loss(rs_report_view *v, rs_error *err) {
     if (!isnan(ey)) rs_text_printf(&t, " (%.2f)", ey);
     rs_text_printf(&t, " at %s-%s.", rs_show_count(from, (long long)rs_view_cell(a, n, 0, 0)),
                    rs_show_count(to, (long long)rs_view_cell(a, n, 1, 0)));
-    return say(v, "loss", "fig-loss", &t, err);
+    return rs_view_add_finding(v, "loss", "fig-loss", &t, err);
 }
 
 rs_status rs_view_say(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
+    RS_TRY(rs_view_say_purpose(v, err));
     RS_TRY(say_nope(v, err));
     RS_TRY(say_norm(v, err));
     RS_TRY(say_peak(v, err));

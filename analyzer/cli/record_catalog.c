@@ -5,12 +5,11 @@
 #include "analyzer/base/alloc.h"
 #include "analyzer/base/file.h"
 #include "analyzer/base/json.h"
+#include "analyzer/base/verdict_name.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { COLUMNS = 18 };
 
 /* Arrays that the catalogue takes its numbers from. One that was not measured leaves NaN. */
 typedef enum column {
@@ -31,7 +30,12 @@ typedef enum column {
     ZERO_COST,
     UNROTATE_COST,
     CONCENTRATION_Q,
-    CONCENTRATION_K
+    CONCENTRATION_K,
+    VERDICT,
+    KL_ZERO,
+    KL_UNROTATE,
+    LIFT,
+    COLUMNS
 } column;
 
 static const char *const column_names[COLUMNS] = {
@@ -53,6 +57,10 @@ static const char *const column_names[COLUMNS] = {
     [UNROTATE_COST] = "moments/unrotate_cost",
     [CONCENTRATION_Q] = "moments/q_concentration",
     [CONCENTRATION_K] = "moments/k_concentration",
+    [VERDICT] = "contribution/verdict",
+    [KL_ZERO] = "contribution/kl_zero",
+    [KL_UNROTATE] = "contribution/kl_unrotate",
+    [LIFT] = "contribution/lift",
 };
 
 typedef struct source {
@@ -148,6 +156,31 @@ out:
     return st;
 }
 
+/* Pairs that have a verdict; *n of them. */
+static rs_status verdict_rows(const source *s, rs_catalog_verdict **rows, size_t *n, rs_error *err) {
+    rs_status st = RS_OK;
+    if (!s->column[VERDICT].data) {
+        return RS_OK;
+    }
+    RS_TRY(RS_NEW(rows, (size_t)(s->layers * s->heads * s->pairs), err));
+    for (int64_t i = 0; i < s->layers * s->heads * s->pairs; i++) {
+        int64_t f = i % s->pairs, h = i / s->pairs % s->heads, l = i / s->pairs / s->heads;
+        double x = value(s, VERDICT, l, h, f);
+        const char *name = x >= 0 && x < RS_VERDICTS ? rs_verdict_name((int)x) : NULL;
+        if (name) {
+            (*rows)[(*n)++] = (rs_catalog_verdict){.layer = (int)l,
+                                                   .head = (int)h,
+                                                   .pair = (int)f,
+                                                   .verdict = name,
+                                                   .kl_zero = value(s, KL_ZERO, l, h, f),
+                                                   .kl_unrotate = value(s, KL_UNROTATE, l, h, f),
+                                                   .lift = value(s, LIFT, l, h, f)};
+        }
+    }
+out:
+    return st;
+}
+
 /* An attribute as a string that lives as long as the source; "" when absent. */
 static rs_status text_of(rs_store *f, source *s, const char *name, const char **out, rs_error *err) {
     char *value_text = NULL;
@@ -231,6 +264,7 @@ rs_status rs_record_catalog(const char *run_path, const char *catalog_path, rs_e
     rs_catalog_run run = {.run_path = run_path};
     rs_catalog_head *heads = NULL;
     rs_catalog_pair *pairs = NULL;
+    rs_catalog_verdict *verdicts = NULL;
     char run_hash[65], model_hash[65];
     RS_TRY(hash_run(run_path, run_hash, err));
     RS_TRY(rs_store_open(run_path, &f, err));
@@ -246,6 +280,8 @@ rs_status rs_record_catalog(const char *run_path, const char *catalog_path, rs_e
     run.head_count = (size_t)(s.layers * s.heads);
     run.pair_rows = pairs;
     run.pair_count = (size_t)(s.layers * s.heads * s.pairs);
+    RS_TRY(verdict_rows(&s, &verdicts, &run.verdict_count, err));
+    run.verdict_rows = verdicts;
     RS_TRY(rs_catalog_record(catalog_path, &run, err));
 out:
     for (int i = 0; i < COLUMNS; i++) {
@@ -256,6 +292,7 @@ out:
     }
     rs_free(heads);
     rs_free(pairs);
+    rs_free(verdicts);
     rs_store_close(f);
     return st;
 }

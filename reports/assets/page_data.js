@@ -34,6 +34,7 @@ const decoders = {
   u8(a) {
     return Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : (x / 254) ** 2 * a.scale));
   },
+  whole: a => Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : x)),
 };
 
 const decoded = new Map();

@@ -257,6 +257,7 @@ function showHead(i) {
   const pictures = make('div', { class: 'pictures' });
   panel.append(pictures);
   pictures.append(...[
+    purposeFigure(h),
     patternFigure(h),
     distanceFigure(h, 'heads/profile', {
       title: 'How far does it look?', label: 'mean attention', type: 'log', colour: 'var(--kind-previous)', domain: p => logDomain(p.map(d => d.y), 6),

@@ -14,6 +14,17 @@ function byFrequency(key, rope, middle) {
   return withHole(points.filter(d => !Number.isNaN(d.y)), r);
 }
 
+/* Draws for the main table and, where there are several, offers the others. draw(rope) returns {stop}. */
+function byRope(figure, draw) {
+  const kept = Array.from(figure.children);
+  let now = draw(mainRope.i);
+  if (shownRopes.length < 2) return;
+  const choice = make('select', { 'aria-label': 'Layers shown, by rotation', onchange: e => { now.stop(); figure.replaceChildren(...kept); now = draw(+e.target.value); place(); } },
+    ...shownRopes.map(r => make('option', { value: r.i, selected: r.i === mainRope.i }, shorten(r))));
+  const place = () => figure.querySelector('.tools').append(choice);
+  place();
+}
+
 function frequencyPlot(figure, o) {
   const draw = rope => {
     const n = run.ropes[rope].pairs, series = o.series.map(s => ({ ...s, kind: 'line', points: byFrequency(s.key, rope, o.middle) })).filter(s => s.points.length);
@@ -27,13 +38,7 @@ function frequencyPlot(figure, o) {
       label: figure.querySelector('h3').textContent,
     });
   };
-  const kept = Array.from(figure.children);
-  let now = draw(mainRope.i);
-  if (shownRopes.length < 2) return;
-  const choice = make('select', { 'aria-label': 'Layers shown, by rotation', onchange: e => { now.stop(); figure.replaceChildren(...kept); now = draw(+e.target.value); place(); } },
-    ...shownRopes.map(r => make('option', { value: r.i, selected: r.i === mainRope.i }, shorten(r))));
-  const place = () => figure.querySelector('.tools').append(choice);
-  place();
+  byRope(figure, draw);
 }
 
 function normPicture(figure) {
@@ -73,44 +78,47 @@ function kindsPicture(figure) {
   });
 }
 
-/* One panel of closed form against sampled cost: tens of thousands of dots, so they are painted. */
-function scatterPanel(d, domain, side) {
+/* One panel of two numbers for each pair: tens of thousands of dots, so they are painted. d: {name, colour, across, up}. */
+function scatterPanel(d, domain, side, words) {
   const m = { left: 46, top: 24, right: 10, bottom: 42 }, dpr = window.devicePixelRatio || 1;
   const x = d3.scaleLog().domain(domain).range([0, side]).clamp(true), y = d3.scaleLog().domain(domain).range([side, 0]).clamp(true), ticks = decades(domain, Math.max(3, side / 45));
   const canvas = make('canvas', { width: Math.round(side * dpr), height: Math.round(side * dpr), 'aria-hidden': 'true' }), c = canvas.getContext('2d');
   canvas.style.cssText = `position:absolute;left:${m.left}px;top:${m.top}px;width:${side}px;height:${side}px`;
   c.scale(dpr, dpr);
   c.fillStyle = colourOf(d.colour);
-  c.globalAlpha = d.closed.length > 20000 ? 0.15 : 0.35;
-  for (let i = 0; i < d.closed.length; i++) {
-    if (d.closed[i] > 0 && d.sampled[i] > 0) c.fillRect(x(d.closed[i]) - 1, y(d.sampled[i]) - 1, 2, 2);
+  c.globalAlpha = d.across.length > 20000 ? 0.15 : 0.35;
+  for (let i = 0; i < d.across.length; i++) {
+    if (d.across[i] > 0 && d.up[i] > 0) c.fillRect(x(d.across[i]) - 1, y(d.up[i]) - 1, 2, 2);
   }
-  const svg = d3.create('svg').attr('width', m.left + side + m.right).attr('height', m.top + side + m.bottom).attr('role', 'img').attr('aria-label', `${d.name}: closed form against sampled cost`);
+  const svg = d3.create('svg').attr('width', m.left + side + m.right).attr('height', m.top + side + m.bottom).attr('role', 'img').attr('aria-label', `${d.name}: ${words.across} against ${words.up}`);
   const g = svg.append('g').attr('transform', `translate(${m.left},${m.top})`);
   g.append('g').attr('class', 'axis').call(d3.axisLeft(y).tickValues(ticks).tickFormat(short).tickSize(4));
   g.append('g').attr('class', 'axis').attr('transform', `translate(0,${side})`).call(d3.axisBottom(x).tickValues(ticks).tickFormat(short).tickSize(4));
   g.append('line').attr('class', 'rule dashed').attr('y1', side).attr('x2', side);
-  g.append('text').attr('class', 'title').attr('x', side / 2).attr('y', side + 34).attr('text-anchor', 'middle').text('closed form, of the logit variance');
-  g.append('text').attr('class', 'title').attr('x', -m.left + 2).attr('y', -9).text(`${d.name}: sampled, of the logit variance`);
+  g.append('text').attr('class', 'title').attr('x', side / 2).attr('y', side + 34).attr('text-anchor', 'middle').text(words.across);
+  g.append('text').attr('class', 'title').attr('x', -m.left + 2).attr('y', -9).text(`${d.name}: ${words.up}`);
   return make('div', { class: 'plot' }, canvas, svg.node());
 }
 
 function scatterPicture(figure) {
   const pairs = [['zero_cost', 'zeroing', '--zero'], ['unrotate_cost', 'un-rotating', '--unrotate']].filter(([k]) => array('moments/' + k) && array('moments/' + k + '_sampled') && (run.rotates || k === 'zero_cost'));
-  const dots = pairs.map(([k, name, colour]) => ({ name, colour, closed: array('moments/' + k).data, sampled: array('moments/' + k + '_sampled').data }));
-  const domain = logDomain(dots.flatMap(d => Array.from(d.sampled)), 7), before = figure.querySelector('figcaption');
-  const box = make('div', { class: 'panels' });
-  figure.insertBefore(legendOf([...dots.map(d => ({ name: d.name, colour: `var(${d.colour})`, kind: 'dots' })), { name: 'equal', rule: 'dashed' }]), before);
-  figure.insertBefore(box, before);
-  onWidth(box, width => {
-    const beside = dots.length > 1 && width >= 480, side = Math.min(320, (beside ? width / 2 : width) - 58);
-    box.replaceChildren(...dots.map(d => scatterPanel(d, domain, Math.floor(side))));
-  });
+  scatterPanels(figure, pairs.map(([k, name, colour]) => ({ name, colour, across: array('moments/' + k).data, up: array('moments/' + k + '_sampled').data })), { across: 'closed form, of the logit variance', up: 'sampled, of the logit variance' });
   const ratio = array('reliability/sampled_over_closed');
   addTools(figure, () => ({
     columns: ['layer', 'zeroing: sampled / closed (geometric mean)', 'un-rotating: sampled / closed (geometric mean)'],
     rows: d3.range(run.n_layers).map(l => [String(l), cell(ratio, l, 0), cell(ratio, l, 1)]),
   }));
+}
+
+function scatterPanels(figure, dots, words) {
+  const domain = logDomain(dots.flatMap(d => Array.from(d.up)), 7), before = figure.querySelector('figcaption');
+  const box = make('div', { class: 'panels' });
+  figure.insertBefore(legendOf([...dots.map(d => ({ name: d.name, colour: `var(${d.colour})`, kind: 'dots' })), { name: 'equal', rule: 'dashed' }]), before);
+  figure.insertBefore(box, before);
+  onWidth(box, width => {
+    const beside = dots.length > 1 && width >= 480, side = Math.min(320, (beside ? width / 2 : width) - 58);
+    box.replaceChildren(...dots.map(d => scatterPanel(d, domain, Math.floor(side), words)));
+  });
 }
 
 /* A custom property as a colour a canvas understands. */
@@ -163,7 +171,7 @@ function lossPicture(figure) {
   });
 }
 
-const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
+const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, purpose: purposePicture, where: wherePicture, kl: klPicture, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
 
 /* n and p walk through the heads while one is open. */
 function walkHeads(key) {
@@ -173,6 +181,7 @@ function walkHeads(key) {
 }
 
 document.querySelectorAll('figure[data-plot]').forEach(f => pictures[f.dataset.plot](f));
+triedCurves(document.getElementById('tried-curves'));
 headsTable(document.getElementById('heads-table'));
 closers.unshift(() => closeHead(true));
 setTheme();

@@ -1,13 +1,11 @@
 /* The layer x frequency map: one canvas, a switch between quantities, axes and cursor in SVG above it. */
 
 /* The range of a quantity over all layers; quantities of one family share theirs, so that q, k and the control can be compared. */
-function familyOf(q) { return q.log ? 'cost' : q.key.endsWith('concentration') ? 'R' : q.key === 'two_norm_share' ? 'product' : 'share'; }
-const isShare = q => ['share', 'product'].includes(familyOf(q));
+const isShare = q => ['share', 'product'].includes(q.family);
 
 function rangeOf(q) {
-  const family = familyOf(q);
-  if (family === 'R') return [0, 1];
-  const values = run.quantities.filter(o => familyOf(o) === family && array('map/' + o.key)).flatMap(o => Array.from(array('map/' + o.key).data)).filter(Number.isFinite);
+  if (q.family === 'R') return [0, 1];
+  const values = run.quantities.filter(o => o.family === q.family && array('map/' + o.key)).flatMap(o => Array.from(array('map/' + o.key).data)).filter(Number.isFinite);
   if (q.log) return logDomain(values, 6);
   return [0, d3.scaleLinear().domain([0, d3.max(values) || 1]).nice(8).domain()[1]];
 }

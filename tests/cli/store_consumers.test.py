@@ -158,10 +158,16 @@ def check_catalog(catalog, path):
     keys = {t: ask(catalog, f"SELECT \"table\" FROM pragma_foreign_key_list('{t}')") for t in tables}
     assert keys == {"models": "", "runs": "models", "heads": "runs", "pairs": "runs", "artefacts": "runs"}, keys
     views = ask(catalog, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name").split()
-    assert views == ["v_ablation", "v_heads", "v_pairs", "v_runs"], views
+    assert views == ["v_ablation", "v_heads", "v_idle_pairs", "v_pairs", "v_positional_heads", "v_positional_pairs", "v_runs",
+                     "v_semantic_pairs", "v_verdicts"], views
     for view in views:
-        # nobody has ablated this run
-        assert (int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0) == (view != "v_ablation"), view
+        # nobody has ablated this run, or given its pairs verdicts
+        assert (int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0) == (view in ("v_heads", "v_pairs", "v_runs")), view
+    with open(os.path.join(SOURCE, "README.md"), encoding="utf-8") as readme:
+        queries = [q for block in readme.read().split("```sql\n")[1:] for q in block.split("```")[0].split(";") if "SELECT" in q]
+    assert len(queries) >= 6 and all(any(view in q for q in queries) for view in views if view not in ("v_runs", "v_verdicts", "v_pairs")), queries
+    for query in queries:
+        ask(catalog, "\n".join(line for line in query.splitlines() if not line.startswith("--")))
     assert ask(catalog, "SELECT count(*) FROM pairs") == str(30 * 9 * 32) and ask(catalog, "SELECT path FROM runs") == path
     with h5py.File(path, "r") as f:
         theta = f["rope/theta"][3, 7]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from math import nan
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
@@ -50,6 +51,44 @@ def without_moments(run):
     import h5py
     with h5py.File(run, "r+") as f:
         del f["moments"]
+
+
+ABLATIONS = [  # experiment, mode, ranking, amount, seed, layer, pairs, delta; places in the lists below
+    *((1, 0, "contribution/verdict", 4, nan, nan, 40, 0.012), *((1, 0, "random", 4, seed, nan, 40, 0.1 * (seed + 1)) for seed in range(5))),
+    (1, 1, "contribution/verdict", 1, nan, nan, 7, -0.00001),
+    (0, 1, "high", 0.75, nan, nan, 30, 0.5),
+    *((2, 0, "low", band, nan, nan, 20, 0.01 * 3 ** band) for band in range(4)), *((2, 0, "random", 0, seed, nan, 20, 0.03) for seed in range(2)),
+    *((3, 0, "<img src=x onerror=alert(1)>/a", f, nan, nan, 9, 2 * f) for f in (0.1, 0.5)), (3, 0, "low", 0.1, nan, 2, 9, 9.0),
+]
+
+
+def with_purpose(run):
+    """Verdicts and ablations as `audit --deep` and `ablate` leave them, with a ranking's name that tries to break out."""
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        shape, random = f["moments/zero_cost"].shape, np.random.default_rng(3)
+        f["contribution/verdict"] = random.integers(0, 5, shape).astype("f4")
+        f["contribution/verdict_split_half"] = np.full(shape[:2], 0.75, "f4")
+        for name in ("kl_zero", "kl_unrotate", "kl_zero_predicted", "kl_unrotate_predicted"):
+            f["contribution/" + name] = (10 ** random.uniform(-4, 1, shape)).astype("f4")
+        columns = list(zip(*ABLATIONS))
+        for name, i in (("experiment", 0), ("mode", 1), ("amount", 3), ("seed", 4), ("layer", 5), ("pairs", 6), ("delta_nll", 7)):
+            f["ablation/" + name] = np.array(columns[i], "f8")
+        f["ablation/delta_lo"] = np.array(columns[7]) - 0.001
+        f["ablation/delta_hi"] = np.array(columns[7]) + 0.001
+        f["ablation/baseline_nll"] = np.ones(4)
+        group = f["ablation"]
+        group.attrs["experiments"], group.attrs["modes"] = json.dumps(["p-rope", "verdict", "band", "fraction"]), json.dumps(["zero", "unrotate", "scale"])
+        group.attrs["rankings"], group.attrs["keys"] = json.dumps(columns[2]), json.dumps(["a key"] * len(ABLATIONS))
+
+
+def with_short_ablations(run):
+    with_purpose(run)
+    import h5py
+    with h5py.File(run, "r+") as f:
+        del f["ablation/seed"]
+        f["ablation/seed"] = [1.0, 2.0]
 
 
 class Page(BrowserTest):
@@ -126,6 +165,67 @@ class Page(BrowserTest):
         self.driver.get(self.driver.current_url + "#l1h1")
         time.sleep(0.2)
         self.assertTrue(self.css("#head").is_displayed())
+
+    # --- what the pairs are for ---
+
+    def test_purpose(self):
+        try:
+            import h5py
+            import numpy as np
+        except ImportError:
+            self.skipTest("h5py is not installed")
+        for width in (400, 1280):
+            self.open("smollm2", width, change=with_purpose)
+            self.check_whole()
+            self.check_no_sideways()
+            self.assertEqual(self.messages(), [])
+        with h5py.File(os.path.join(FOLDER, "smollm2-with_purpose.h5")) as f:
+            verdict = f["contribution/verdict"][...]
+        names = ["undecided", "positional", "semantic", "bias", "idle"]
+        legend = self.css("#fig-purpose .legend").text
+        for i, name in enumerate(names):
+            self.assertRegex(legend, name + r": %.3g" % (100 * (verdict == i).mean()))
+        answer = self.css("#answer").text
+        self.assertIn(f"{100 * (verdict == 4).mean():.2g}% are idle", answer)
+        self.assertIn("agree on 75% of the pairs", answer)
+        cells = self.css("#fig-where .map")
+        cells.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+        said = self.css("#fig-where .readout").text
+        counts = [(name, int((verdict[1, :, 2] == names.index(name)).sum())) for name in ("positional", "semantic", "bias", "idle", "undecided")]
+        self.assertTrue(said.endswith(": " + ", ".join(f"{n} {name}" for name, n in counts if n)), said)
+        cells.send_keys(Keys.ENTER)
+        rows = [row.text.split()[2] for row in self.all("#fig-where .cell-heads tbody tr")]
+        self.assertEqual(rows, [names[int(x)] for x in verdict[1, :, 2]])
+        self.css("#fig-where .cell-heads").find_element(By.LINK_TEXT, "head 3").click()
+        time.sleep(0.2)
+        self.assertIn("What is each pair for?", self.css("#head").text)
+        self.check_whole()
+        # What was tried: the median and range of the controls of the same experiment, edit and amount; a loss that is none has no sign.
+        table = [row.text for row in self.all("#fig-tried tbody tr")]
+        self.assertEqual(len(table), 3)
+        self.assertIn("pairs called idle removed 40 +0.0120 +0.0110 to +0.0130 +0.3000 +0.1000 to +0.5000", table[0])
+        self.assertIn("pairs called positional no longer rotated 7 +0.0000", table[1])
+        self.assertIn("slowest 25% of the pairs (p-RoPE) no longer rotated 30 +0.5000", table[2])
+        curves = self.css("#tried-curves").text
+        self.assertIn("<img src=x onerror=alert(1)>/a", curves)
+        self.assertEqual(self.all("img"), [])
+        self.assertIn("random pairs, removed", curves)
+        self.assertEqual(len(self.all("#tried-curves figure")), 2)  # bands; shares removed, not the row of one layer alone
+        report = json.loads(subprocess.run([PROGRAM, "report", os.path.join(FOLDER, "smollm2-with_purpose.h5"), "--format", "json"], check=True, capture_output=True).stdout)
+        self.assertEqual([v["pairs"] for v in report["verdicts"]], [int((verdict == i).sum()) for i in range(5)])
+        self.assertEqual([a["controls"] for a in report["ablations"]], [5, 0, 0, 2, 2, 2, 2, 0, 0, 0])
+        self.assertEqual(report["ablations"][-1]["layer"], 2)
+        by_pair = np.array(report["arrays"]["verdict/by_frequency"]["data"]).reshape(report["arrays"]["verdict/by_frequency"]["shape"])
+        np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
+
+    def test_damaged_ablations_are_refused(self):
+        try:
+            import h5py  # noqa: F401
+        except ImportError:
+            self.skipTest("h5py is not installed")
+        with self.assertRaises(subprocess.CalledProcessError) as refused:
+            page_of("tiny", with_short_ablations)
+        self.assertEqual(refused.exception.returncode, 4)
 
     # --- the map ---
 

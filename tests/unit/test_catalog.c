@@ -71,6 +71,11 @@ static const rs_catalog_pair pair_rows[] = {
     {0, 0, 1, 0.0, 1.0, 2.0, 0.5, 0.5, 0.25, (double)NAN, 0.9, 0.8},
 };
 
+static const rs_catalog_verdict verdict_rows[] = {
+    {0, 0, 0, "positional", 0.5, 0.75, 0.25},
+    {0, 0, 1, "idle", 0.001, 0.0, 0.01},
+};
+
 static rs_catalog_run make_run(const char *path) {
     return (rs_catalog_run){.model_name = "a model — with 'quotes'",
                             .model_path = "models/a",
@@ -100,7 +105,9 @@ static rs_catalog_run make_run(const char *path) {
                             .head_rows = head_rows,
                             .head_count = 2,
                             .pair_rows = pair_rows,
-                            .pair_count = 2};
+                            .pair_count = 2,
+                            .verdict_rows = verdict_rows,
+                            .verdict_count = 2};
 }
 
 static void test_rows(void **state) {
@@ -129,6 +136,15 @@ static void test_rows(void **state) {
                         "a model — with 'quotes'|llama|2048|8188\n");
     assert_string_equal(ask(db, "SELECT model, head, previous FROM v_heads"),
                         "a model — with 'quotes'|0|0.9\na model — with 'quotes'|1|-\n");
+    assert_string_equal(ask(db, "SELECT layer, head, pair, verdict, kl_zero, kl_unrotate, lift FROM verdicts"),
+                        "0|0|0|positional|0.5|0.75|0.25\n0|0|1|idle|0.001|0.0|0.01\n");
+    assert_string_equal(ask(db, "SELECT pair, round(wavelength, 4), q_share FROM v_positional_pairs"),
+                        "0|6.2832|0.25\n");
+    assert_string_equal(ask(db, "SELECT pair, wavelength FROM v_idle_pairs"), "1|-\n"); /* not rotated */
+    assert_string_equal(ask(db, "SELECT count(*) FROM v_semantic_pairs"), "0\n");
+    assert_string_equal(ask(db, "SELECT model, layer, head, previous, positional, semantic, idle, largest_kl_unrotate "
+                                "FROM v_positional_heads"),
+                        "a model — with 'quotes'|0|0|0.9|1|0|1|0.75\n");
 }
 
 static void test_schema(void **state) {
@@ -144,7 +160,7 @@ static void test_schema(void **state) {
     assert_string_equal(ask(db, "PRAGMA journal_mode"), "delete\n");
     assert_string_equal(ask(db, "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND schema = 'main' AND "
                                 "name NOT LIKE 'sqlite_%' AND strict"),
-                        "6\n");
+                        "7\n");
     expect_ok(rs_catalog_record(db, &run, &e));
     assert_string_equal(ask(db, "PRAGMA foreign_key_check"), "");
     assert_string_equal(ask(db, "PRAGMA integrity_check"), "ok\n");

@@ -1,0 +1,46 @@
+/* Verdicts and ablations as members of a JSON object, for the JSON form and the page. */
+#include "reports/render.h"
+
+static void write_member(rs_text *out, const char *name, double x) {
+    rs_text_printf(out, ",\"%s\":", name);
+    rs_write_json_number(out, x);
+}
+
+static void write_words(rs_text *out, const char *name, const char *s) {
+    rs_text_printf(out, ",\"%s\":", name);
+    rs_write_json_text(out, s);
+}
+
+static void write_ablation(rs_text *out, const rs_view_ablation *a) {
+    rs_text_append(out, "{\"experiment\":");
+    rs_write_json_text(out, a->experiment);
+    write_words(out, "mode", a->mode);
+    write_words(out, "ranking", a->ranking);
+    write_words(out, "heads", a->heads);
+    write_words(out, "verdict", a->amount_name);
+    write_member(out, "amount", a->amount);
+    rs_text_printf(out, ",\"layer\":");
+    if (a->layer >= 0) rs_text_printf(out, "%d", a->layer);
+    else rs_text_append(out, "null");
+    rs_text_printf(out, ",\"pairs\":%lld,\"controls\":%d", (long long)a->pairs, a->controls);
+    write_member(out, "delta", a->delta);
+    write_member(out, "lo", a->lo);
+    write_member(out, "hi", a->hi);
+    write_member(out, "control", a->control);
+    write_member(out, "least", a->least);
+    write_member(out, "most", a->most);
+    rs_text_append(out, "}");
+}
+
+void rs_write_json_purpose(rs_text *out, const rs_report_view *v) {
+    rs_text_append(out, "\"verdicts\":[");
+    for (int x = 0; x < RS_VERDICTS && v->verdict_pairs > 0; x++)
+        rs_text_printf(out, "%s{\"name\":\"%s\",\"pairs\":%lld}", x ? "," : "", rs_verdict_name(x),
+                       (long long)v->verdict_count[x]);
+    rs_text_append(out, "],\"ablations\":[");
+    for (int64_t i = 0; i < v->n_ablations; i++) {
+        rs_text_append(out, i ? ",\n" : "");
+        write_ablation(out, &v->ablations[i]);
+    }
+    rs_text_append(out, "]");
+}

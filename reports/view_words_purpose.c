@@ -1,0 +1,147 @@
+/* The sentences that answer the question: what the pairs are for, what it cost when that was tried. They say no more
+ * than was measured: a verdict speaks of attention, an ablation of the loss. */
+#include "reports/show.h"
+#include "reports/view.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The verdicts in the order in which they are told. */
+static const struct {
+    rs_verdict verdict;
+    const char *words;
+} told[] = {
+    {RS_VERDICT_POSITIONAL, "work by position (their rotation matters)"},
+    {RS_VERDICT_SEMANTIC, "by content (they matter, their rotation does not)"},
+    {RS_VERDICT_BIAS, "send attention to the first token or keep it away"},
+    {RS_VERDICT_IDLE, "are idle (the attention hardly changes without them)"},
+};
+
+static double share_of(const rs_report_view *v, rs_verdict x) {
+    return (double)v->verdict_count[x] / (double)v->verdict_pairs;
+}
+
+/* The band of the main rope in which a verdict has its largest share; NULL where it has none. */
+static const rs_view_band *strongest_band(const rs_report_view *v, rs_verdict x) {
+    const rs_view_band *best = NULL;
+    for (int b = 0; b < v->n_bands; b++)
+        if (v->bands[b].verdict[x] > (best ? best->verdict[x] : 0.0)) best = &v->bands[b];
+    return best;
+}
+
+static void say_band(const rs_report_view *v, rs_text *t, rs_verdict x, const char *what) {
+    char share[RS_SHOW_BYTES], from[RS_SHOW_BYTES], to[RS_SHOW_BYTES];
+    const rs_view_band *b = strongest_band(v, x);
+    if (b == NULL) return;
+    rs_text_printf(t, " Pairs that work by %s are most frequent ", what);
+    if (isnan(b->shortest)) rs_text_append(t, "among those that are not rotated");
+    else if (b->first == b->last) rs_text_printf(t, "at a wavelength of %s tokens", rs_show_number(from, b->shortest));
+    else
+        rs_text_printf(t, "at wavelengths of %s to %s tokens", rs_show_number(from, b->shortest),
+                       rs_show_number(to, b->longest));
+    rs_text_printf(t, " (%s there).", rs_show_percent(share, b->verdict[x]));
+}
+
+static rs_status say_verdicts(rs_report_view *v, rs_error *err) {
+    rs_text t = {0};
+    char n[RS_SHOW_BYTES], heads[RS_SHOW_BYTES], share[RS_SHOW_BYTES];
+    if (v->verdict_pairs == 0) return RS_OK;
+    rs_text_printf(&t, "Of %s pairs in %s heads, ", rs_show_count(n, v->verdict_pairs),
+                   rs_show_count(heads, v->n_head_rows));
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        rs_text_printf(&t, "%s%s %s", i ? ", " : "", rs_show_percent(share, share_of(v, told[i].verdict)),
+                       told[i].words);
+    rs_text_printf(&t, "; %s stay undecided", rs_show_percent(share, share_of(v, RS_VERDICT_UNDECIDED)));
+    if (!isnan(v->verdict_agreement))
+        rs_text_printf(&t, " (two halves of the text agree on %s of the pairs)",
+                       rs_show_percent(share, v->verdict_agreement));
+    rs_text_append(&t, ".");
+    if (v->rotates) {
+        say_band(v, &t, RS_VERDICT_POSITIONAL, "position");
+        say_band(v, &t, RS_VERDICT_SEMANTIC, "content");
+    }
+    return rs_view_add_finding(v, "purpose", "fig-purpose", &t, err);
+}
+
+/* "+0.82", never "-0.00" of what is not below zero to the digits shown. */
+static void say_signed(rs_text *t, double x) {
+    int digits = fabs(x) < 0.095 ? 4 : 2;
+    double unit = digits == 4 ? 1e-4 : 1e-2;
+    rs_text_printf(t, "%+.*f", digits, fabs(x) < 0.5 * unit ? 0.0 : x);
+}
+
+/* "+0.82 nats (+0.68 to +1.02; random pairs: +4.62)" */
+static void say_delta(rs_text *t, const rs_view_ablation *a) {
+    say_signed(t, a->delta);
+    rs_text_append(t, " nats");
+    if (isfinite(a->lo)) {
+        rs_text_append(t, " (");
+        say_signed(t, a->lo);
+        rs_text_append(t, " to ");
+        say_signed(t, a->hi);
+    }
+    if (a->controls > 0) {
+        rs_text_append(t, isfinite(a->lo) ? "; random pairs: " : " (random pairs: ");
+        say_signed(t, a->control);
+    }
+    if (isfinite(a->lo) || a->controls > 0) rs_text_append(t, ")");
+}
+
+static rs_status say_tried(rs_report_view *v, rs_error *err) {
+    static const struct {
+        const char *mode, *words;
+        rs_verdict verdict;
+    } edits[] = {
+        {"zero", "without the %s idle pairs", RS_VERDICT_IDLE},
+        {"unrotate", "with the %s that work by content no longer rotated", RS_VERDICT_SEMANTIC},
+        {"unrotate", "with the %s that work by position no longer rotated", RS_VERDICT_POSITIONAL},
+    };
+    rs_text t = {0};
+    char n[RS_SHOW_BYTES];
+    int said = 0;
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        const rs_view_ablation *a = rs_view_ablation_find(v, "verdict", edits[i].mode, NULL, (double)edits[i].verdict);
+        if (a == NULL || a->pairs == 0) continue;
+        const char *at = strstr(edits[i].words, "%s");
+        rs_text_append(&t, said++ ? ", " : "Tried on the model, the loss changed ");
+        rs_text_append_n(&t, edits[i].words, (size_t)(at - edits[i].words));
+        rs_text_printf(&t, "%s%s by ", rs_show_count(n, a->pairs), at + 2);
+        say_delta(&t, a);
+    }
+    if (said > 0)
+        rs_text_append(
+            &t, "; in brackets the 95% interval over sequences and the median of as many random pairs of the "
+                "same heads. A verdict is about one pair at a time: what all of them cost together can be more.");
+    return rs_view_add_finding(v, "tried", "fig-tried", &t, err);
+}
+
+static rs_status say_p_rope(rs_report_view *v, rs_error *err) {
+    rs_text t = {0};
+    char share[RS_SHOW_BYTES];
+    int said = 0;
+    for (int64_t i = 0; i < v->n_ablations; i++) {
+        const rs_view_ablation *a = &v->ablations[i];
+        if (strcmp(a->experiment, "p-rope") != 0 || a->layer >= 0 || a->heads[0] != '\0' || a->pairs == 0) continue;
+        rs_text_printf(&t, "%s%s: ",
+                       said++ ? ", "
+                              : "No longer rotating the slowest pairs of every head, as p-RoPE does, changed the loss "
+                                "by the share that went, in nats: ",
+                       rs_show_percent(share, 1.0 - a->amount));
+        say_signed(&t, a->delta);
+        if (a->controls == 0) continue;
+        rs_text_append(&t, said == 1 ? " (random pairs " : " (");
+        say_signed(&t, a->control);
+        rs_text_append(&t, ")");
+    }
+    if (said > 0) rs_text_append(&t, ". Nothing was trained behind these edits.");
+    return rs_view_add_finding(v, "p_rope", "fig-tried", &t, err);
+}
+
+rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(say_verdicts(v, err));
+    RS_TRY(say_tried(v, err));
+    RS_TRY(say_p_rope(v, err));
+out:
+    return st;
+}
