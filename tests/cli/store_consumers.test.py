@@ -164,10 +164,12 @@ def check_catalog(catalog, path):
         # nobody has ablated this run, or given its pairs verdicts
         assert (int(ask(catalog, f"SELECT count(*) FROM {view}")) > 0) == (view in ("v_heads", "v_pairs", "v_runs")), view
     with open(os.path.join(SOURCE, "README.md"), encoding="utf-8") as readme:
-        queries = [q for block in readme.read().split("```sql\n")[1:] for q in block.split("```")[0].split(";") if "SELECT" in q]
+        blocks = [block.split("```")[0] for block in readme.read().split("```sql\n")[1:]]
+    statements = "\n".join(line for block in blocks for line in block.splitlines() if not line.startswith("--"))
+    queries = [query for query in statements.split(";") if query.strip()]
     assert len(queries) >= 6 and all(any(view in q for q in queries) for view in views if view not in ("v_runs", "v_verdicts", "v_pairs")), queries
     for query in queries:
-        ask(catalog, "\n".join(line for line in query.splitlines() if not line.startswith("--")))
+        ask(catalog, query)
     assert ask(catalog, "SELECT count(*) FROM pairs") == str(30 * 9 * 32) and ask(catalog, "SELECT path FROM runs") == path
     with h5py.File(path, "r") as f:
         theta = f["rope/theta"][3, 7]
