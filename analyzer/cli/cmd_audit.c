@@ -21,7 +21,7 @@ typedef struct audit_options {
     rs_input_options input;
     const char *output, *catalog;
     rs_strings probes;
-    int64_t seed;
+    int64_t seed, control;
     bool deep, no_state, dry_run, force;
 } audit_options;
 
@@ -102,6 +102,7 @@ static rs_run_options run_options(const audit *a) {
                             .sequences = c->sequences,
                             .positions = c->context,
                             .loss = true,
+                            .control = a->o->control,
                             .compute = rs_input_compute(&a->o->input, &a->input, a->shards.info.card),
                             .on_card = a->shards.info.card,
                             .last_layer = -1};
@@ -227,6 +228,7 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     a->record.input = &a->input;
     a->record.facts = &a->facts;
     a->record.no_state = a->o->no_state;
+    a->record.control = a->o->control;
     a->record.compute = rs_compute_name(run_options(a).compute);
     RS_TRY(rs_record_begin(&a->record, &a->shards.info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
@@ -315,6 +317,11 @@ static const rs_option table[] = {
     {"no-state", 0, RS_OPT_FLAG, NULL,
      "leave the raw sums (/state) out: a smaller file, which cannot be merged with others later",
      offsetof(audit_options, no_state), false, 0, 0},
+    {"control", 0, RS_OPT_INT, "SEED",
+     "audit a control instead: the rows of the query and key projections in a random order; what such a run still "
+     "shows "
+     "by frequency was not learned (1 or above)",
+     offsetof(audit_options, control), false, 1, 9e15},
     {"dry-run", 0, RS_OPT_FLAG, NULL, "print what would be done and the memory it takes, and stop",
      offsetof(audit_options, dry_run), false, 0, 0},
     {"force", 0, RS_OPT_FLAG, NULL, "replace RUN.h5 when it exists", offsetof(audit_options, force), false, 0, 0},

@@ -88,6 +88,12 @@ static rs_status set_warnings(rs_record *r, rs_error *err) {
     for (int i = 0; i < g->n_warnings; i++) {
         rs_text_printf(&t, "%s%s", i ? "\n" : "", g->warnings[i]);
     }
+    if (r->control > 0) {
+        rs_text_printf(&t,
+                       "%sThis is a control (--control %lld): the rows of the query and key projections were put in a "
+                       "random order. It says what chance looks like, nothing of the model.",
+                       g->n_warnings ? "\n" : "", (long long)r->control);
+    }
     return set_text(r, "warnings", &t, err);
 }
 
@@ -157,6 +163,7 @@ static rs_status set_facts(rs_record *r, const rs_device_info *device, const cha
         {"sequences", c->sequences},
         {"threads", device->threads},
         {"seed", (int64_t)r->facts->seed},
+        {"control", r->control},
     };
     RS_TRY(set_texts(r, texts, sizeof texts / sizeof *texts, err));
     RS_TRY(set_ints(r, ints, sizeof ints / sizeof *ints, err));

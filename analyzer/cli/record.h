@@ -14,6 +14,7 @@ typedef struct rs_record {
     const rs_probe_facts *facts;
     const char *compute; /* arithmetic of products: rs_compute_name */
     bool no_state;       /* leave out the raw sums, /state */
+    int64_t control;     /* rs_run_options; said in the attribute `control` and as a warning */
 } rs_record;
 
 /* Attributes of "/", axes with their own values, /rope. `probes`: names, blank-separated. */

@@ -106,6 +106,12 @@ rs_status rs_recorded_input_open(rs_store *run, const char *path, const rs_strin
     rs_status st = RS_OK;
     recorded r = {.options = *o};
     *out = (rs_input){0};
+    if (rs_store_get_real(run, "/", "control", 0) > 0) {
+        return rs_fail(err, RS_E_USAGE,
+                       "%s: a control (audit --control): its weights are in a random order and no model has them; take "
+                       "the run of the model itself",
+                       path);
+    }
     RS_TRY(read_recorded(run, path, &r, err));
     RS_TRY(take_arguments(&r, path, more, err));
     RS_TRY(rs_input_open(&r.arguments, &r.options, out, err));

@@ -4,6 +4,7 @@
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/rng.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct rs_loader {
     char *stored;       /* where the thread reads to: packed's host address, or `pinned` */
     void *pinned;       /* host memory of the same size; NULL where the device shares the host's */
     int last;           /* layer */
+    int64_t control;    /* rs_run_options */
     int64_t chunk;      /* rows of a chunk of the vocabulary; 0: the unembedding is not wanted */
     int64_t vocabulary; /* rows */
     thrd_t thread;
@@ -94,6 +96,27 @@ void rs_loader_sizes(const rs_graph *g, const rs_weights *w, rs_dtype matrices, 
     }
 }
 
+/* The rows of a weight as stored in a random order of their own (Fisher-Yates). */
+static void shuffle_rows(char *rows, int64_t n, size_t row_bytes, uint64_t seed) {
+    rs_rng rng;
+    rs_rng_init(&rng, seed);
+    for (int64_t i = n - 1; i > 0; i--) {
+        char *a = rows + (size_t)i * row_bytes, *b = rows + (size_t)rs_rng_below(&rng, i + 1) * row_bytes;
+        for (size_t k = 0; k < row_bytes && a != b; k++) {
+            char kept = a[k];
+            a[k] = b[k];
+            b[k] = kept;
+        }
+    }
+}
+
+static bool is_shuffled(const rs_loader *l, int role) { return l->control > 0 && (role == RS_W_Q || role == RS_W_K); }
+
+static uint64_t shuffle_seed(const rs_loader *l, int role) {
+    uint64_t place = (uint64_t)l->ahead.layer * (uint64_t)RS_ROLE_COUNT + (uint64_t)role;
+    return (uint64_t)l->control * UINT64_C(0x9E3779B97F4A7C15) + place;
+}
+
 /* Reads the part ahead into l->stored; runs on the thread or directly. */
 static int read_part(void *arg) {
     rs_loader *l = arg;
@@ -105,6 +128,9 @@ static int read_part(void *arg) {
             continue;
         }
         l->status = rs_weight_read(l->checkpoint, w, first, rows, at, &l->error);
+        if (l->status == RS_OK && is_shuffled(l, role)) {
+            shuffle_rows(at, rows, (size_t)rs_weight_bytes(w, 1), shuffle_seed(l, role));
+        }
         at += align64(rs_weight_bytes(w, rows));
     }
     atomic_store(&l->read, true);
@@ -139,6 +165,7 @@ rs_status rs_loader_create(rs_run *r, int last, bool vocabulary, rs_loader **out
     l->checkpoint = r->checkpoint;
     l->weights = r->weights;
     l->last = last;
+    l->control = r->o.control;
     l->vocabulary = r->graph->vocab;
     l->chunk = vocabulary ? r->plan.vocab_chunk : 0;
     RS_TRY(r->backend->alloc(r->device, (size_t)stored, &l->packed, err));

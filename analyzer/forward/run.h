@@ -40,6 +40,10 @@ typedef struct rs_run_options {
     const rs_edit *edits; /* [n_edits], borrowed */
     int n_edits;
     bool loss;          /* compute token NLL */
+    /* above 0: seed of a random-weight control: the rows of every query and every key projection are put in a random
+     * order, so that a head's components are other heads' and fall on other frequencies. Norms and statistics of the
+     * rows stay; what is found by frequency in such a pass was not learned. */
+    int64_t control;
     rs_compute compute; /* arithmetic of products */
     int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape */
     bool on_card;       /* sizes for a device with many processors (rs_device_info: card) */
