@@ -2,8 +2,9 @@
  * part, the attention is an exponential family: E_P c is the first derivative of its log-normaliser, Var_P c the
  * second, so the divergence of scaling the pair by 1 + e is 1/2 e^2 Var_P c for small e. Here that prediction stands
  * beside the real divergence on the same rows. Also how far the pair alone picks the keys that the head picks
- * (contextual agreement, arXiv 2602.03152) and what it adds at position 0, the sink. Position 0 is a visible key like
- * any other here. */
+ * (contextual agreement, arXiv 2602.03152), what it adds at position 0, the sink, and how well query and key are
+ * aligned in it where a diagonal or a previous-token head looks (arXiv 2410.06205, tables 3-5: the logit against its
+ * Cauchy-Schwarz bound). Position 0 is a visible key like any other here. */
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
@@ -13,7 +14,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { S_PAIRS, S_ROWS, S_SEQUENCES, VIEWS = S_SEQUENCES }; /* order of declaration = index into rs_probe_state */
+enum {
+    S_PAIRS,
+    S_ROWS,
+    S_HEADS,
+    S_SEQUENCES,
+    VIEWS = S_SEQUENCES
+}; /* order of declaration = index into rs_probe_state */
 
 static bool wants(rs_site site) { return site == RS_SITE_K_ROPE; /* q is readable then, too */ }
 
@@ -21,17 +28,23 @@ static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *stat
     rs_status st = RS_OK;
     rs_array *a = NULL;
     const rs_layer *l = &facts->graph->layers[layer];
-    RS_TRY(rs_arrays_add(state, &a, err, "state/contribution/pair", RS_F64, "1",
-                         "sums over sampled rows: E_P c - E_U c, Var_U c, Var_P c, sloped, third moment, of "
-                         "un-rotating; KL of scaling, zeroing, "
-                         "its part beside position 0, un-rotating; agreement (K = 256, 5 %); c at position 0, centred",
-                         4, "fold", (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "contribution_term",
-                         (int64_t)RS_C_TERMS, "pair", (int64_t)l->rope.n_pairs));
+    RS_TRY(rs_arrays_add(
+        state, &a, err, "state/contribution/pair", RS_F64, "1",
+        "sums over sampled rows: E_P c - E_U c, Var_U c, Var_P c, sloped, third moment, of "
+        "un-rotating; KL of scaling, zeroing, "
+        "its part beside position 0, un-rotating; agreement (K = 256, 5 %); c at position 0, centred; c at "
+        "distances 0 and 1, its bounds there",
+        4, "fold", (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "contribution_term", (int64_t)RS_C_TERMS, "pair",
+        (int64_t)l->rope.n_pairs));
     rs_tally_zero(a);
     RS_TRY(rs_arrays_add(state, &a, err, "state/contribution/rows", RS_F64, "1",
                          "sampled rows; those with more than 256 keys, and chance agreement there; with a 5 % that is "
                          "not all, and chance; with position 0 visible",
                          2, "fold", (int64_t)RS_FOLDS, "contribution_rows", (int64_t)RS_CR_TERMS));
+    rs_tally_zero(a);
+    RS_TRY(rs_arrays_add(state, &a, err, "state/contribution/head", RS_F64, "1",
+                         "sums over sampled rows: bound of the logit at distances 0 and 1", 3, "fold",
+                         (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "contribution_bound", (int64_t)RS_CH_TERMS));
     rs_tally_zero(a);
     RS_TRY(rs_tally_declare_sequences(state, "contribution", "fold", RS_FOLDS, err));
 out:
@@ -66,7 +79,7 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     *out = NULL;
     RS_TRY(RS_NEW(&s, 1, err));
     RS_TRY(rs_sampled_rows_init(s, facts, b, d, (g->max_pairs + LINES) * facts->positions,
-                                g->max_heads * RS_C_TERMS * g->max_pairs + RS_CR_TERMS, err));
+                                g->max_heads * (RS_C_TERMS * g->max_pairs + RS_CH_TERMS) + RS_CR_TERMS, err));
     *out = s;
     s = NULL;
 out:
@@ -238,6 +251,22 @@ static void add_agreement(const rs_sampled_rows *s, const row *r, const top whol
     }
 }
 
+/* What stands at distances 0 and 1, and the most that could. `whole` [RS_CH_TERMS] gathers the squares of q and of both
+ * keys over pairs: q, k at 0, k at 1. */
+static void add_neighbours(const rs_sampled_rows *s, const row *r, int64_t h, int64_t i, int64_t f, const double q[2],
+                           double *out, double whole[3]) {
+    const double *c = r->parts + f * r->n;
+    const double *k = s->k + (rs_row_key_head(s, h) * s->F + f) * 2 * s->T + (s->T - 1 - s->row[i]);
+    double square = q[0] * q[0] + q[1] * q[1];
+    whole[0] += s->gain[f] * square;
+    for (int d = 0; d < 2 && d < r->n; d++) {
+        double key = k[d] * k[d] + k[s->T + d] * k[s->T + d];
+        whole[1 + d] += s->gain[f] * key;
+        out[(RS_C_SELF + d) * s->F] += c[d];
+        out[(RS_C_SELF_BOUND + d) * s->F] += s->gain[f] * sqrt(square * key);
+    }
+}
+
 static row open_row(const rs_sampled_rows *s, int64_t h, int64_t i, double *work) {
     row r = {.parts = work};
     double *lines = work + s->F * s->T;
@@ -268,15 +297,20 @@ static void measure(void *ctx, rs_sampled_rows *s, int64_t h, double *work) {
         int64_t K[TOPS];
         top_sizes(r.n, K);
         find_tops(r.z, r.n, K, r.ranked, whole);
+        double squares[3] = {0};
         for (int64_t f = 0; f < s->F; f++) {
             double q[2], *out = s->increment + h * RS_C_TERMS * s->F + f;
             const double *c = r.parts + f * r.n;
             rs_row_query(s, h, i, f, q);
             rs_row_flat(s, q, rs_row_key_head(s, h), i, f, r.n, r.flat);
             add_reading(s, &r, c, out);
+            add_neighbours(s, &r, h, i, f, q, out, squares);
             add_agreement(s, &r, whole, c, out);
             add_divergences(s, &r, c, out);
         }
+        double *bound = s->increment + s->H * RS_C_TERMS * s->F + RS_CR_TERMS + h * RS_CH_TERMS;
+        bound[RS_CH_SELF_BOUND] += sqrt(squares[0] * squares[1]);
+        bound[RS_CH_PREVIOUS_BOUND] += sqrt(squares[0] * squares[2]);
     }
 }
 

@@ -21,8 +21,14 @@ enum {
     RS_C_TOP_SHARE,    /* with K = a RS_TOP_PART-th of the visible keys */
     RS_C_SINK,         /* c at position 0 */
     RS_C_SINK_CENTRED, /* minus its mean over the other visible keys */
+    RS_C_SELF,         /* c at distance 0: the token's own key */
+    RS_C_PREVIOUS,     /* c at distance 1, where the key before is visible */
+    RS_C_SELF_BOUND,   /* g |q| |k| of the same keys, which |c| cannot exceed */
+    RS_C_PREVIOUS_BOUND,
     RS_C_TERMS
 };
+/* Per head: the bound of the whole logit, |q| |k| with all pairs weighed by g, at distances 0 and 1. */
+enum { RS_CH_SELF_BOUND, RS_CH_PREVIOUS_BOUND, RS_CH_TERMS };
 /* The same for every head: numbers of rows, and what agreement chance would give. */
 enum { RS_CR_ROWS, RS_CR_FIXED, RS_CR_FIXED_CHANCE, RS_CR_SHARE, RS_CR_SHARE_CHANCE, RS_CR_SINK, RS_CR_TERMS };
 

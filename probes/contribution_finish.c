@@ -13,6 +13,7 @@ typedef struct sums {
     int64_t H, F;
     double *pair; /* [H, RS_C_TERMS, F] */
     double *rows; /* [RS_CR_TERMS] */
+    double *head; /* [H, RS_CH_TERMS] */
 } sums;
 
 /* An array that is a weighted sum of two terms, divided by the number of rows that have them. */
@@ -129,6 +130,39 @@ out:
     return st;
 }
 
+/* ---- alignment at distances 0 and 1 ---- */
+
+/* Mean part over mean bound: of each pair, and of the whole logit. The bound of the previous token is that of the
+ * previous token's key (the paper's table 5 prints the one of the token's own). */
+static rs_status finish_alignment(const sums *s, rs_arrays *out, rs_error *err) {
+    static const struct {
+        const char *pair, *head, *pair_text, *head_text;
+    } NAME[RS_CH_TERMS] = {
+        {"align_diagonal", "align_diagonal_head",
+         "pair's part of the logit of a token's own key / the most it could be, g |q| |k|: mean over mean",
+         "logit of a token's own key / its Cauchy-Schwarz bound: mean over mean"},
+        {"align_previous", "align_previous_head", "the same for the key one before", "the same for the key one before"},
+    };
+    rs_status st = RS_OK;
+    for (int d = 0; d < RS_CH_TERMS; d++) {
+        double *pairs = NULL, *heads = NULL;
+        RS_TRY(add(out, s, NAME[d].pair, "1", NAME[d].pair_text, true, &pairs, err));
+        RS_TRY(add(out, s, NAME[d].head, "1", NAME[d].head_text, false, &heads, err));
+        for (int64_t h = 0; h < s->H; h++) {
+            const double *from = s->pair + h * RS_C_TERMS * s->F;
+            double logit = 0;
+            for (int64_t f = 0; f < s->F; f++) {
+                double c = from[(RS_C_SELF + d) * s->F + f];
+                pairs[h * s->F + f] = rs_tally_ratio(c, from[(RS_C_SELF_BOUND + d) * s->F + f]);
+                logit += c;
+            }
+            heads[h] = rs_tally_ratio(logit, s->head[h * RS_CH_TERMS + d]);
+        }
+    }
+out:
+    return st;
+}
+
 /* ---- the verdict ---- */
 
 static rs_verdict verdict_of(const sums *s, int64_t h, int64_t f) {
@@ -145,6 +179,7 @@ static rs_verdict verdict_of(const sums *s, int64_t h, int64_t f) {
 static void close_sums(sums *s) {
     rs_free(s->pair);
     rs_free(s->rows);
+    rs_free(s->head);
 }
 
 /* Sums over the folds first, first + step, ... */
@@ -153,6 +188,7 @@ static rs_status open_sums(const rs_layer *l, const rs_arrays *state, int first,
     *s = (sums){.H = l->heads, .F = l->rope.n_pairs};
     RS_TRY(rs_tally_sum(state, "state/contribution/pair", first, step, &s->pair, NULL, err));
     RS_TRY(rs_tally_sum(state, "state/contribution/rows", first, step, &s->rows, NULL, err));
+    RS_TRY(rs_tally_sum(state, "state/contribution/head", first, step, &s->head, NULL, err));
 out:
     return st;
 }
@@ -191,6 +227,7 @@ rs_status rs_contribution_finish(const rs_probe_facts *facts, int layer, const r
     RS_TRY(finish_pairs(&s, out, pairs, err));
     RS_TRY(finish_fits(&s, pairs, out, err));
     RS_TRY(finish_chance(&s, out, err));
+    RS_TRY(finish_alignment(&s, out, err));
     RS_TRY(finish_verdicts(&s, half, out, err));
 out:
     close_sums(&s);

@@ -44,6 +44,14 @@ const rs_measure rs_measures[] = {
     {"previous, first, diagonal", "attention_pattern/previous",
      "mean over rows t = 1..T−1 of the attention A[t,t−1], A[t,0], A[t,t].",
      "head kinds of arXiv 2410.06205, section 5; detect_head of TransformerLens"},
+    {"fast share", "frequency_norm/two_norm",
+     "sum of E|q_i| E|k_i| over the fastest quarter of the rotated pairs / over all pairs.",
+     "heads that look at the previous token or at themselves: arXiv 2410.06205, section 5"},
+    {"alignment", "contribution/align_diagonal_head",
+     "mean logit at distance 0 (1) / mean of |q| |k| there, both with the softmax scale: 1 when query and key point "
+     "the "
+     "same way.",
+     "arXiv 2410.06205, tables 3-5"},
     {"induction, duplicate", "attention_pattern/induction",
      "mean attention to the tokens behind earlier occurrences of the current token / to those occurrences, over rows "
      "that have any. On plain "

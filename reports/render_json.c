@@ -73,6 +73,13 @@ static const head_column head_columns[] = {
     {"fit_zero", HEAD(fit_zero), false},
     {"fit_unrotate", HEAD(fit_unrotate), false},
     {"logit_variance", HEAD(logit_variance), false},
+    {"fast_share", HEAD(fast_share), false},
+    {"align_diagonal", HEAD(align_diagonal), false},
+    {"align_previous", HEAD(align_previous), false},
+    {"positional", HEAD(verdict[RS_VERDICT_POSITIONAL]), false},
+    {"semantic", HEAD(verdict[RS_VERDICT_SEMANTIC]), false},
+    {"bias", HEAD(verdict[RS_VERDICT_BIAS]), false},
+    {"idle", HEAD(verdict[RS_VERDICT_IDLE]), false},
     {"top_pair_q", HEAD(top_pair_q), true},
     {"top_pair_k", HEAD(top_pair_k), true},
 };

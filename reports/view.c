@@ -132,6 +132,8 @@ static const char *const stored_names[] = {
     "contribution/kl_zero_predicted",
     "contribution/kl_unrotate_predicted",
     "contribution/lift",
+    "contribution/align_diagonal_head",
+    "contribution/align_previous_head",
     "contribution/fit_kl_zero",
     "contribution/fit_kl_unrotate",
     "angular_spectrum/q_spectrum_entropy",

@@ -56,6 +56,9 @@ typedef struct rs_view_head {
     double previous, first, diagonal, induction, duplicate, entropy, effective, mean_distance, local, toeplitz,
         split_half;
     double norm_split_half, fit_zero, fit_unrotate, logit_variance;
+    double fast_share;                     /* of the q.k two-norm, in the fastest quarter of the rotated pairs */
+    double align_diagonal, align_previous; /* logit at distance 0, 1 over its Cauchy-Schwarz bound */
+    double verdict[RS_VERDICTS];           /* share of the head's pairs */
     int top_pair_q, top_pair_k;
     rs_head_kind kind; /* RS_HEAD_KINDS when attention was not measured */
 } rs_view_head;
@@ -119,6 +122,9 @@ typedef struct rs_report_view {
     int head_kind_count[RS_HEAD_KINDS];
     /* what the pairs are for (view_purpose.c): counted over all heads; pairs 0 when no verdicts were measured */
     int64_t verdict_count[RS_VERDICTS], verdict_pairs;
+    double fast_auc;          /* chance that a positional head has a larger fast_share than another; NaN without both */
+    int64_t positional_heads; /* of kind previous token or diagonal */
+    double positional_fast_share, other_fast_share; /* medians */
     double verdict_agreement;    /* share on which two halves of the sequences say the same; NaN for one sequence */
     rs_view_ablation *ablations; /* [n_ablations] in the order they were planned; controls are folded in */
     int64_t n_ablations;
@@ -153,6 +159,7 @@ struct rs_store;
 rs_status rs_view_read_ablations(rs_report_view *v, struct rs_store *s, rs_error *err);
 rs_status rs_view_purpose(rs_report_view *v, rs_error *err);
 rs_status rs_view_derive(rs_report_view *v, rs_error *err);
+rs_status rs_view_head_types(rs_report_view *v, rs_error *err);       /* fast_share, verdict of v->heads; fast_auc */
 void rs_view_band_verdicts(const rs_report_view *v, rs_view_band *b); /* fills b->verdict from first and last */
 /* Adds the sentence t (taken, also when it fails) to the findings; an empty one is left out. */
 rs_status rs_view_add_finding(rs_report_view *v, const char *key, const char *figure, rs_text *t, rs_error *err);

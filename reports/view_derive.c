@@ -105,6 +105,8 @@ static const head_field head_fields[] = {
     {"moments/fit_zero", HEAD(fit_zero), false},
     {"moments/fit_unrotate", HEAD(fit_unrotate), false},
     {"moments/logit_variance", HEAD(logit_variance), false},
+    {"contribution/align_diagonal_head", HEAD(align_diagonal), false},
+    {"contribution/align_previous_head", HEAD(align_previous), false},
 };
 
 static int pair_of(const rs_array *a, int layer, int head) {
@@ -368,6 +370,7 @@ out:
 rs_status rs_view_derive(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(derive_heads(v, err));
+    RS_TRY(rs_view_head_types(v, err));
     RS_TRY(derive_kind_counts(v, err));
     RS_TRY(derive_two_norm_share(v, err));
     for (int i = 0; i < RS_VIEW_QUANTITIES; i++) {

@@ -1,8 +1,12 @@
 /* What the pairs are for, counted: verdict/count [layer, verdict, pair] heads of a layer by the verdict on their pair;
- * verdict/by_frequency [rope, verdict, pair] share of the heads of the layers of a rope. */
+ * verdict/by_frequency [rope, verdict, pair] share of the heads of the layers of a rope. And of each head what its
+ * pairs are for and how much of its norm turns fast. */
 #include "reports/view.h"
 
+#include "analyzer/base/alloc.h"
+
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int verdict_at(const rs_array *a, int64_t layer, int64_t head, int64_t pair) {
@@ -78,6 +82,83 @@ rs_status rs_view_purpose(rs_report_view *v, rs_error *err) {
     RS_TRY(count_verdicts(v, err));
     RS_TRY(by_frequency(v, err));
 out:
+    return st;
+}
+
+/* --- heads --- */
+
+static void head_verdicts(const rs_report_view *v, rs_view_head *h) {
+    const rs_array *a = rs_view_array(v, "contribution/verdict");
+    double n = 0.0, count[RS_VERDICTS] = {0};
+    for (int p = 0; a != NULL && p < v->layers[h->layer].pairs; p++) {
+        int x = verdict_at(a, h->layer, h->head, p);
+        if (x >= 0) count[x] += 1.0, n += 1.0;
+    }
+    for (int x = 0; x < RS_VERDICTS; x++) h->verdict[x] = n > 0.0 ? count[x] / n : (double)NAN;
+}
+
+/* arXiv 2410.06205, section 5: heads that look at the previous token or at themselves have their norm in the fastest
+ * pairs. */
+static double fast_share(const rs_report_view *v, const rs_view_head *h) {
+    const rs_array *a = rs_view_array(v, "frequency_norm/two_norm");
+    const rs_view_rope *r = &v->ropes[v->layers[h->layer].rope];
+    int fast = r->rotated / 4 > 0 ? r->rotated / 4 : 1;
+    double sum = 0.0, part = 0.0;
+    if (a == NULL || r->rotated == 0) return NAN;
+    for (int p = 0; p < r->pairs; p++) {
+        double x = rs_view_cell(a, h->layer, h->head, p);
+        sum += x;
+        part += p < fast ? x : 0.0;
+    }
+    return sum > 0.0 ? part / sum : (double)NAN;
+}
+
+static bool is_positional(const rs_view_head *h) { return h->kind == RS_HEAD_PREVIOUS || h->kind == RS_HEAD_DIAGONAL; }
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int64_t n) {
+    if (n == 0) return NAN;
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    return 0.5 * (x[(n - 1) / 2] + x[n / 2]);
+}
+
+/* Area under the curve: share of (positional head, other head) in which the first has the larger share; ties half.
+ * Both lists are sorted. */
+static double area(const double *mine, int64_t n, const double *other, int64_t m) {
+    double above = 0.0;
+    int64_t below = 0, level = 0;
+    for (int64_t i = 0; i < n; i++) {
+        while (below < m && other[below] < mine[i]) below++;
+        level = level < below ? below : level;
+        while (level < m && other[level] <= mine[i]) level++;
+        above += (double)below + 0.5 * (double)(level - below);
+    }
+    return n > 0 && m > 0 ? above / ((double)n * (double)m) : (double)NAN;
+}
+
+rs_status rs_view_head_types(rs_report_view *v, rs_error *err) {
+    rs_status st = RS_OK;
+    double *x = NULL; /* [n_head_rows] positional from the front, others from the back */
+    int64_t n = 0, m = v->n_head_rows;
+    RS_TRY(RS_NEW(&x, (size_t)v->n_head_rows + 1, err));
+    for (int64_t i = 0; i < v->n_head_rows; i++) {
+        rs_view_head *h = &v->heads[i];
+        head_verdicts(v, h);
+        h->fast_share = fast_share(v, h);
+        if (h->kind == RS_HEAD_KINDS || isnan(h->fast_share)) continue;
+        if (is_positional(h)) x[n++] = h->fast_share;
+        else x[--m] = h->fast_share;
+    }
+    v->positional_heads = n;
+    v->positional_fast_share = median(x, n);
+    v->other_fast_share = median(x + m, v->n_head_rows - m);
+    v->fast_auc = area(x, n, x + m, v->n_head_rows - m);
+out:
+    rs_free(x);
     return st;
 }
 

@@ -39,7 +39,7 @@ typedef struct rs_run_options {
     int n_hooks;
     const rs_edit *edits; /* [n_edits], borrowed */
     int n_edits;
-    bool loss;          /* compute token NLL */
+    bool loss; /* compute token NLL */
     /* above 0: seed of a random-weight control: the rows of every query and every key projection are put in a random
      * order, so that a head's components are other heads' and fall on other frequencies. Norms and statistics of the
      * rows stay; what is found by frequency in such a pass was not learned. */

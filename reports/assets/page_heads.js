@@ -11,6 +11,10 @@ const headColumns = [
   { key: 'induction', name: 'induction', help: 'mean attention behind earlier occurrences of the token' },
   { key: 'entropy', name: 'entropy (nats)', help: 'mean entropy of a row' },
   { key: 'mean_distance', name: 'distance (tokens)', help: 'mean distance of the attention that is not on position 0' },
+  { key: 'fast_share', name: 'fast share', help: 'share of the q·k two-norm in the fastest quarter of the rotated pairs' },
+  { key: 'positional', name: 'positional', help: 'share of its pairs that work by position' },
+  { key: 'semantic', name: 'semantic', help: 'share of its pairs that work by content' },
+  { key: 'idle', name: 'idle', help: 'share of its pairs that are idle' },
   { key: 'top_pair_q', name: 'top pair q', help: 'pair most often largest in the query' },
   { key: 'top_pair_k', name: 'top pair k', help: 'pair most often largest in the key' },
 ];
@@ -25,7 +29,7 @@ const measuredColumns = headColumns.filter(c => heads.some(h => h[c.key] !== nul
 const kindOf = h => run.kinds.find(k => k.key === h.kind);
 const kindName = h => (kindOf(h) ? kindOf(h).name : '');
 /* Scores between 0 and 1 are read as two decimals, side by side. */
-const scoreKeys = new Set(['previous', 'first', 'diagonal', 'induction', 'entropy']);
+const scoreKeys = new Set(['previous', 'first', 'diagonal', 'induction', 'entropy', 'fast_share', 'positional', 'semantic', 'idle']);
 
 function headCell(h, c) {
   const x = h[c.key];
@@ -238,6 +242,8 @@ function headFacts(h) {
     h.previous !== null && ['attention', `previous ${num(h.previous)}, first ${num(h.first)}, diagonal ${num(h.diagonal)}` + (h.induction !== null ? `, induction ${num(h.induction)}, duplicate ${num(h.duplicate)}` : '') + (h.split_half !== null ? `; even and odd sequences differ by at most ${num(h.split_half)}` : '')],
     h.entropy !== null && ['spread', `entropy ${num(h.entropy)} nats, as if over ${num(h.effective)} keys; mean distance ${num(h.mean_distance)} tokens; within 16 tokens ${num(h.local)} of what is not on the first token; Toeplitz share ${num(h.toeplitz)}`],
     h.top_pair_q >= 0 && ['largest pairs', `query: pair ${h.top_pair_q} (${wavelengthWords(h.layer, h.top_pair_q)})` + (h.top_pair_k >= 0 ? `; key: pair ${h.top_pair_k} (${wavelengthWords(h.layer, h.top_pair_k)})` : '')],
+    h.align_diagonal !== null && ['alignment', `the logit of its own key is ${num(h.align_diagonal)} of the most that norms allow, that of the key before ${num(h.align_previous)}`],
+    h.positional !== null && ['pairs', `${percent(h.positional)} positional, ${percent(h.semantic)} semantic, ${percent(h.bias)} bias, ${percent(h.idle)} idle`],
     h.logit_variance !== null && ['logit variance', num(h.logit_variance)],
     (h.fit_zero !== null || h.norm_split_half !== null) && ['reliability', [h.norm_split_half !== null && `norm profile of even against odd sequences r ${correlation(h.norm_split_half)}`, h.fit_zero !== null && `closed against sampled zeroing cost r ${correlation(h.fit_zero)}`, h.fit_unrotate !== null && run.rotates && `un-rotating r ${correlation(h.fit_unrotate)}`].filter(Boolean).join('; ')],
   ].filter(Boolean);

@@ -382,6 +382,41 @@ static void expect_verdicts(world *w, double *const out[OF_PAIR]) {
     w->seen++;
 }
 
+/* Logits of a token's own key and of the one before, against |q| |k|: the norms of whole vectors, weighed by the gains.
+ */
+static void expect_alignment(world *w, int64_t d, const char *pair_name, const char *head_name) {
+    double *pair = cells(w->H * w->F), *pair_bound = cells(w->H * w->F), *head = cells(w->H), *head_bound = cells(w->H);
+    for (int s = 0; s < SEQUENCES; s++) {
+        for (int64_t i = 0; i < w->n_rows; i++) {
+            int64_t m = w->rows[s][i];
+            for (int64_t h = 0; h < w->H && m - d >= first_visible(w, m); h++) {
+                double qq = 0, kk = 0;
+                for (int64_t f = 0; f < w->F; f++) {
+                    double complex q = query(w, s, m, h, f), k = key(w, s, m - d, h, f);
+                    double g = w->layer->scale * w->layer->rope.factor[f] * w->layer->rope.factor[f];
+                    double c = part_of(w, f, q, k, d);
+                    pair[h * w->F + f] += c;
+                    pair_bound[h * w->F + f] += g * cabs(q) * cabs(k);
+                    head[h] += c;
+                    qq += g * creal(q * conj(q));
+                    kk += g * creal(k * conj(k));
+                }
+                head_bound[h] += sqrt(qq) * sqrt(kk);
+            }
+        }
+    }
+    for (int64_t c = 0; c < w->H * w->F; c++) {
+        pair[c] /= pair_bound[c];
+    }
+    for (int64_t h = 0; h < w->H; h++) {
+        head[h] /= head_bound[h];
+    }
+    free(pair_bound);
+    free(head_bound);
+    expect(w, pair_name, pair, w->H * w->F);
+    expect(w, head_name, head, w->H);
+}
+
 static void check_contribution(world *w) {
     double *out[OF_PAIR], rows = 0, with_256 = 0, with_5 = 0, with_sink = 0, chance_256 = 0, chance_5 = 0;
     for (int i = 0; i < OF_PAIR; i++) {
@@ -417,6 +452,8 @@ static void check_contribution(world *w) {
         chance[1][h] = chance_5 / with_5;
     }
     expect_verdicts(w, out);
+    expect_alignment(w, 0, "contribution/align_diagonal", "contribution/align_diagonal_head");
+    expect_alignment(w, 1, "contribution/align_previous", "contribution/align_previous_head");
     expect_fit(w, "contribution/fit_kl_scale", out[SCALE_PREDICTED], out[SCALE]);
     expect_fit(w, "contribution/fit_kl_zero", out[ZERO_PREDICTED], out[ZERO]);
     expect_fit(w, "contribution/fit_kl_unrotate", out[UNROTATE_PREDICTED], out[UNROTATE]);
