@@ -1,6 +1,7 @@
 /* check: what a checkpoint's configuration says about its rotary frequencies, without running it. */
 #include "analyzer/cli/commands.h"
 
+#include "analyzer/cli/check_theorems.h"
 #include "analyzer/cli/input.h"
 #include "analyzer/cli/program.h"
 
@@ -13,8 +14,12 @@ typedef struct check_options {
     int64_t context;
     double rope_theta;
     int format;
-    bool all_layers;
+    bool all_layers, theorems;
 } check_options;
+
+/* Without a model: the table of the first models with rotary embeddings. */
+enum { PLAIN_PAIRS = 64, PLAIN_CONTEXT = 2048, LEAST_THEOREM_CONTEXT = 8, MOST_THEOREM_CONTEXT = 65536 };
+static const double PLAIN_BASE = 10000;
 
 static const double TAU = 6.283185307179586476925286766559;
 
@@ -156,13 +161,68 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
     rs_text_append(t, "]}\n");
 }
 
+/* The first layer that rotates, or the first. */
+static int telling_layer(const rs_graph *g) {
+    for (int i = 0; i < g->n_layers; i++) {
+        if (g->layers[i].rope.n_rotated > 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static rs_status print_theorems(const rs_model *m, const check_options *o, rs_text *t, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_text words = {0};
+    bool all = false;
+    double plain[PLAIN_PAIRS], base = o->rope_theta > 0 ? o->rope_theta : PLAIN_BASE;
+    rs_theorem_table table = {
+        .theta = plain, .n_pairs = PLAIN_PAIRS, .context = o->context ? o->context : PLAIN_CONTEXT};
+    if (table.context < LEAST_THEOREM_CONTEXT || table.context > MOST_THEOREM_CONTEXT) {
+        return rs_fail(err, RS_E_USAGE, "--context %" PRId64 ": the theorems are tried on %d to %d positions",
+                       table.context, (int)LEAST_THEOREM_CONTEXT, (int)MOST_THEOREM_CONTEXT);
+    }
+    if (m) {
+        int layer = telling_layer(m->graph);
+        table.theta = m->graph->layers[layer].rope.theta;
+        table.n_pairs = m->graph->layers[layer].rope.n_pairs;
+        rs_text_printf(&words, "the table of %s, layers ", m->graph->name);
+        layer_list(m->graph, layer, &words);
+        rs_text_printf(&words, ": %s", m->graph->layers[layer].rope.words);
+    } else {
+        rs_plain_table(base, PLAIN_PAIRS, plain);
+        rs_text_printf(&words, "a plain table, %d pairs of base %.10g,", (int)PLAIN_PAIRS, base);
+    }
+    RS_TRY(rs_text_status(&words, err));
+    table.words = words.data;
+    RS_TRY(rs_check_theorems(&table, o->format == 1, t, &all, err));
+    RS_TRY(rs_print(t, err));
+    if (!all) {
+        st = rs_fail(err, RS_E_INTERNAL, "a statement does not hold on this table");
+    }
+out:
+    rs_text_deinit(&words);
+    return st;
+}
+
 static rs_status run(const void *options, rs_error *err) {
     rs_status st = RS_OK;
     const check_options *o = options;
     rs_model m = {0};
     rs_text t = {0};
-    RS_TRY(rs_model_open(o->arguments.item[0], o->context, o->rope_theta, &m, err));
+    if (o->arguments.count == 0) {
+        if (!o->theorems) {
+            return rs_fail(err, RS_E_USAGE, "check needs MODEL; `ropescope check --help` says more");
+        }
+        RS_TRY(print_theorems(NULL, o, &t, err));
+        goto out;
+    }
+    RS_TRY(rs_model_open(o->arguments.item[0], o->theorems ? 0 : o->context, o->rope_theta, &m, err));
     RS_TRY(rs_model_bind(&m, err));
+    if (o->theorems) {
+        RS_TRY(print_theorems(&m, o, &t, err));
+        goto out;
+    }
     if (o->format == 1) {
         print_json(&m, o, &t);
     } else {
@@ -182,6 +242,10 @@ static const rs_option table[] = {
      offsetof(check_options, rope_theta), false, 1, 1e15},
     {"all-layers", 0, RS_OPT_FLAG, NULL, "a table for every layer, also where they are the same",
      offsetof(check_options, all_layers), false, 0, 0},
+    {"theorems", 0, RS_OPT_FLAG, NULL,
+     "instead: what rotation can and cannot do (arXiv 2410.06205), tried out on MODEL's table, or without MODEL on 64 "
+     "pairs of base 10,000",
+     offsetof(check_options, theorems), false, 0, 0},
     {"format", 'f', RS_OPT_CHOICE, "text|json", "form of the output (default: text)", offsetof(check_options, format),
      false, 0, 0},
     {0},
@@ -190,15 +254,16 @@ static const rs_option table[] = {
 const rs_command rs_cmd_check = {
     .name = "check",
     .summary = "print a checkpoint's rotary table and what is odd about it, without running it",
-    .synopsis = "MODEL",
+    .synopsis = "MODEL | --theorems [MODEL]",
     .description =
         "Reads MODEL's configuration and the headers of its tensors, checks one against the other, and prints the "
         "exact rotary table: components, "
         "frequency, wavelength, turns over the trained context, scaling region, and the size of the cos/sin cache.",
     .options = table,
     .options_size = sizeof(check_options),
-    .least_arguments = 1,
+    .least_arguments = 0,
     .most_arguments = 1,
-    .examples = "ropescope check model.gguf\nropescope check model/ --context 32768 --format json",
+    .examples =
+        "ropescope check model.gguf\nropescope check --theorems\nropescope check model/ --context 32768 --format json",
     .run = run,
 };

@@ -87,9 +87,12 @@ void rs_progress_show(rs_progress *p, double work_done, const char *fmt, ...) {
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
     long left = (long)(spent / share - spent + 0.5);
-    double rate = (double)p->tokens * share / spent;
-    fprintf(stderr, p->terminal ? "\r\033[K%s, %.0f tokens/s, %ld:%02ld left" : "%s, %.0f tokens/s, %ld:%02ld left\n",
-            what, rate, left / 60, left % 60);
+    char rate[48] = ""; /* of a text; work that is no text has a time alone */
+    if (p->tokens > 0) {
+        snprintf(rate, sizeof rate, ", %.0f tokens/s", (double)p->tokens * share / spent);
+    }
+    fprintf(stderr, p->terminal ? "\r\033[K%s%s, %ld:%02ld left" : "%s%s, %ld:%02ld left\n", what, rate, left / 60,
+            left % 60);
     fflush(stderr);
 }
 
