@@ -21,6 +21,8 @@ SAMPLES = os.path.join(SOURCE, "data", "samples")
 TEXT = os.path.join(SAMPLES, "text.txt")
 # Statistics of one device against another in float32 (docs/accuracy.md), of the largest entry of an array.
 BAR = 1e-4
+# Sanitizers look for what any audit shows: one model with all probes and one order of threads are enough for them.
+SANITIZED = bool(os.environ.get("RS_SANITIZED"))
 
 
 def run(*arguments, status=0, **environment):
@@ -109,7 +111,7 @@ def compare(model, folder, compute, bar, *more):
 
 
 def test_statistics(folder):
-    for model in ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope"):
+    for model in ("partial-rope-0.25",) if SANITIZED else ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope"):
         compare(model, folder, "f32", BAR, *(["--deep"] if model == "partial-rope-0.25" else []))
     # Inputs of products are rounded alike; where two float32 sums straddle a rounding, bfloat16 has 2^-8 to lose.
     compare("full-rope", folder, "bf16", 2e-2)
@@ -118,7 +120,7 @@ def test_statistics(folder):
 def test_repeatable(folder):
     """The same bytes at every run, and whatever order threads and blocks run in: an order that matters is a race."""
     first = None
-    for seed in ("0", "1", "7"):
+    for seed in ("0", "7") if SANITIZED else ("0", "1", "7"):
         out = os.path.join(folder, f"seed{seed}.h5")
         emulated("p-rope-0.75", out, ROPESCOPE_EMULATED_SEED=seed)
         with h5py.File(out) as f:
@@ -132,7 +134,7 @@ def test_repeatable(folder):
 def test_several_cards(folder):
     """Sequences shared out over cards give what one card gives, but for the order of additions; a card is named once."""
     found = []
-    for device in ("cuda", "cuda:0,2", "cuda:2,0,1"):
+    for device in ("cuda", "cuda:2,0,1") if SANITIZED else ("cuda", "cuda:0,2", "cuda:2,0,1"):
         out = os.path.join(folder, f"{len(found)}.h5")
         run("audit", os.path.join(SAMPLES, "models", "partial-rope-0.25"), TEXT, "--context", "64", "--sequences", "5", "-o", out, "--quiet",
             "--compute", "f32", "--device", device, ROPESCOPE_CUDA_PLUGIN=EMULATED, ROPESCOPE_EMULATED_DEVICES="3")
