@@ -65,8 +65,8 @@ void rs_sampled_rows_deinit(rs_sampled_rows *s) {
 
 /* ---- from the device ---- */
 
-/* First element of the view on the host; *values is borrowed until the next call. */
-static rs_status fetch(rs_sampled_rows *s, const rs_frame *f, const rs_view *v, const float **values, rs_error *err) {
+rs_status rs_sampled_fetch(rs_sampled_rows *s, const rs_frame *f, const rs_view *v, const float **values,
+                           rs_error *err) {
     rs_status st = RS_OK;
     int64_t bytes = 0;
     char *shared = f->backend->host ? f->backend->host(f->device, v->mem) : NULL;
@@ -168,9 +168,9 @@ rs_status rs_sampled_rows_read(rs_sampled_rows *s, const rs_probe_facts *facts, 
         return RS_OK;
     }
     make_tables(s, f->layer);
-    RS_TRY(fetch(s, f, &f->q_rope, &x, err));
+    RS_TRY(rs_sampled_fetch(s, f, &f->q_rope, &x, err));
     take_queries(s, &f->q_rope, x);
-    RS_TRY(fetch(s, f, &f->k_rope, &x, err));
+    RS_TRY(rs_sampled_fetch(s, f, &f->k_rope, &x, err));
     take_keys(s, &f->k_rope, x);
 out:
     return st;

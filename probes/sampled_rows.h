@@ -53,6 +53,10 @@ void rs_sampled_rows_deinit(rs_sampled_rows *s);
  * sequences that have no row (T < 3) and layers without pairs; there is nothing to measure then. */
 rs_status rs_sampled_rows_read(rs_sampled_rows *s, const rs_probe_facts *facts, const rs_frame *f, rs_error *err);
 
+/* The first element of a view of float32 on the host, for what else a probe reads; borrowed until the next call. */
+rs_status rs_sampled_fetch(rs_sampled_rows *s, const rs_frame *f, const rs_view *v, const float **values,
+                           rs_error *err);
+
 /* Runs measure(ctx, s, h, work) for every query head, spread over threads; work: the thread's own doubles. A call
  * writes cells of its own head only, so nothing depends on who ran what. */
 void rs_sampled_heads(rs_sampled_rows *s, void (*measure)(void *ctx, rs_sampled_rows *s, int64_t h, double *work),

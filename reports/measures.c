@@ -89,6 +89,11 @@ const rs_measure rs_measures[] = {
     {"mean logit by distance", "angular_spectrum/mean_logit",
      "mean over all (query, key) of a distance of the scaled logit, position 0 left out, by FFT cross-correlation.",
      "derived for this tool"},
+    {"utility", "utility/pair",
+     "the mask u in [0, 1] on the components of the rotated query that minimises mean |Attn(q) - Attn(q u)|^2 + |u|_1 "
+     "/ "
+     "head width over sampled rows; mean of the pair's two components, mean over sequences.",
+     "utility score: arXiv 2502.11276, equation 4"},
     {"spectrum entropy", "angular_spectrum/q_spectrum_entropy",
      "entropy of the power spectrum of |q_i| along the sequence (frames of up to 1,024 positions, Hann window), "
      "divided "
@@ -140,4 +145,6 @@ const rs_map_quantity rs_map_quantities[RS_VIEW_QUANTITIES] = {
      "contribution/kl_unrotate", "nats (KL)", "kl", true, true, false},
     {"q_spectrum_entropy", "spectrum entropy", "How uneven in time is the query's norm: one rhythm, or noise?",
      "angular_spectrum/q_spectrum_entropy", "SpectrumFE, 0 to 1", "R", false, false, false},
+    {"utility", "utility", "How much of the query does a head's output need?", "utility/pair", "u, 0 to 1", "R", false,
+     false, false},
 };

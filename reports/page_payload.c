@@ -54,6 +54,8 @@ static const struct {
     {"map/kl_zero", HALF},
     {"map/kl_unrotate", HALF},
     {"map/q_spectrum_entropy", HALF},
+    {"map/utility", HALF},
+    {"utility/pair", BYTE},
     {"angular_spectrum/q_spectrum_entropy", BYTE},
     {"heads/mean_logit", HALF},
     {"verdict/count", PLAIN},

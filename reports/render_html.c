@@ -82,7 +82,7 @@ static const struct {
     {"cost", "by_frequency/zero_cost by_frequency/unrotate_cost"},
     {"kinds", "head_kinds/count"},
     {"map", "map/q_share map/k_share map/v_share map/two_norm_share map/unrotate_cost map/zero_cost "
-            "map/q_concentration map/k_concentration map/kl_zero map/kl_unrotate map/q_spectrum_entropy"},
+            "map/q_concentration map/k_concentration map/kl_zero map/kl_unrotate map/q_spectrum_entropy map/utility"},
     {"purpose", "verdict/by_frequency"},
     {"tried", "ablations/delta"},
     {"kl", "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"},

@@ -132,6 +132,7 @@ static const char *const stored_names[] = {
     "contribution/kl_zero_predicted",
     "contribution/kl_unrotate_predicted",
     "contribution/lift",
+    "utility/pair",
     "contribution/align_diagonal_head",
     "contribution/align_previous_head",
     "contribution/fit_kl_zero",

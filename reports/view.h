@@ -68,7 +68,7 @@ typedef struct rs_view_finding {
     const char *key, *text, *figure; /* figure: id on the page, "" for none */
 } rs_view_finding;
 
-enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 11, RS_VIEW_BANDS = 8 };
+enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 12, RS_VIEW_BANDS = 8 };
 
 /* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured.
  */

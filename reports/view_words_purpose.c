@@ -137,11 +137,44 @@ static rs_status say_p_rope(rs_report_view *v, rs_error *err) {
     return rs_view_add_finding(v, "p_rope", "fig-tried", &t, err);
 }
 
+/* Spearman's correlation of x [n] with its index; ties share their rank. NaN where x does not vary. */
+static double rank_correlation(const double *x, int n) {
+    double sum = 0.0, square = 0.0, mean = 0.5 * (n - 1), spread = 0.0;
+    for (int i = 0; i < n; i++) {
+        double rank = -0.5;
+        for (int j = 0; j < n; j++) rank += x[j] < x[i] ? 1.0 : x[j] > x[i] ? 0.0 : 0.5;
+        sum += (rank - mean) * ((double)i - mean);
+        square += (rank - mean) * (rank - mean);
+        spread += ((double)i - mean) * ((double)i - mean);
+    }
+    return square > 0.0 ? sum / sqrt(square * spread) : (double)NAN;
+}
+
+static rs_status say_utility(rs_report_view *v, rs_error *err) {
+    rs_text t = {0};
+    char fast[RS_SHOW_BYTES], slow[RS_SHOW_BYTES];
+    int64_t pairs = 0;
+    const double *u = rs_view_main_means(v, "by_frequency/utility", &pairs);
+    int n = v->ropes[v->main_rope].rotated < pairs ? v->ropes[v->main_rope].rotated : (int)pairs, quarter = n / 4;
+    if (u == NULL || quarter < 1) return RS_OK;
+    double first = 0.0, last = 0.0, r = rank_correlation(u, n);
+    for (int i = 0; i < quarter; i++) first += u[i] / quarter, last += u[n - 1 - i] / quarter;
+    if (isnan(r)) return RS_OK;
+    rs_text_printf(
+        &t,
+        "The mask that keeps a head's output leaves %s of the fastest quarter of the rotated pairs and %s of "
+        "the slowest (utility, mean over heads); over pairs it correlates with the wavelength by %+.2f (ranks; "
+        "arXiv 2502.11276 finds it rising with the wavelength).",
+        rs_show_percent(fast, first), rs_show_percent(slow, last), r);
+    return rs_view_add_finding(v, "utility", "fig-map", &t, err);
+}
+
 rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(say_verdicts(v, err));
     RS_TRY(say_tried(v, err));
     RS_TRY(say_p_rope(v, err));
+    RS_TRY(say_utility(v, err));
 out:
     return st;
 }

@@ -39,9 +39,9 @@ enum {
 };
 static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75};
 /* Rankings of growing fractions that are tried where the run holds them, per mode. */
-static const char *const default_rankings[][9] = {
+static const char *const default_rankings[][10] = {
     [RS_ABLATE_ZERO] = {"moments/zero_cost", "moments/zero_cost_sampled", "frequency_norm/two_norm",
-                        "contribution/kl_zero", "high", "low", "uniform"},
+                        "contribution/kl_zero", "utility/pair", "high", "low", "uniform"},
     [RS_ABLATE_UNROTATE] = {"moments/unrotate_cost", "moments/unrotate_cost_sampled", "frequency_norm/two_norm",
                             "contribution/kl_unrotate", "high", "low", "uniform"},
     [RS_ABLATE_SCALE] = {"moments/zero_cost", "frequency_norm/two_norm", "high", "low", "uniform"},

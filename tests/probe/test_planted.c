@@ -311,6 +311,19 @@ static void contributions_are_where_they_were_planted(void **state) {
     assert_near(agreement[PLANTED_CONTENT * F], chance[PLANTED_CONTENT], 1e-9); /* a pair of zeros draws by lot */
 }
 
+/* Components of pairs that were left at zero are of no use; those that a head works with are. */
+static void utility_is_where_it_was_planted(void **state) {
+    found *f = *state;
+    const double *u = get(f, 0, "utility/pair");
+    /* Its logits are so far apart that a part of the query is enough; without any of it nothing is left. */
+    assert_true(u[PLANTED_CONTENT * F + PLANTED_SLOW_PAIR] > 0.1);
+    for (int p = 0; p < F; p++) {
+        assert_true(p == PLANTED_SLOW_PAIR || u[PLANTED_CONTENT * F + p] < 1e-6);
+        assert_true(p < PLANTED_USED_PAIRS || u[PLANTED_HALF * F + p] < 1e-6);
+        assert_true(p < PLANTED_FAST || u[PLANTED_PREVIOUS * F + p] < 1e-6);
+    }
+}
+
 static void stability_is_what_was_planted(void **state) {
     const found *f = *state;
     /* The class is preferred at every distance; tokens of one class tie up to float32 and may turn. */
@@ -398,6 +411,7 @@ int main(void) {
         cmocka_unit_test(control_model_shows_nothing),
         cmocka_unit_test(position_and_content_are_told_apart),
         cmocka_unit_test(contributions_are_where_they_were_planted),
+        cmocka_unit_test(utility_is_where_it_was_planted),
         cmocka_unit_test(stability_is_what_was_planted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
