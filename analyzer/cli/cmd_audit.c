@@ -21,7 +21,6 @@ typedef struct audit_options {
     rs_input_options input;
     const char *output, *catalog;
     rs_strings probes;
-    int64_t seed;
     bool deep, no_state, dry_run, force;
 } audit_options;
 
@@ -116,7 +115,7 @@ static rs_status make_plan(audit *a, rs_error *err) {
     a->facts = (rs_probe_facts){.graph = a->input.model.graph,
                                 .positions = c->context,
                                 .sequences = c->sequences,
-                                .seed = (uint64_t)a->o->seed};
+                                .seed = (uint64_t)a->o->input.seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
     uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
@@ -301,14 +300,15 @@ out:
 static const rs_option table[] = {
     {"output", 'o', RS_OPT_FILE, "RUN.h5", "where the run is written", offsetof(audit_options, output), false, 0, 0},
     RS_INPUT_TEXT_OPTIONS(audit_options),
+    RS_INPUT_TASK_OPTIONS(audit_options),
     RS_INPUT_MODEL_OPTIONS(audit_options),
     {"probe", 'p', RS_OPT_STRING, "NAME",
      "run this probe, may be repeated (default: those that cost little; `ropescope version` lists all and says which)",
      offsetof(audit_options, probes), true, 0, 0},
     {"deep", 0, RS_OPT_FLAG, NULL, "run every probe, also those that take long or write large files",
      offsetof(audit_options, deep), false, 0, 0},
-    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
-     9e15},
+    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements and of --task (default: 0)",
+     offsetof(audit_options, input.seed), false, 0, 9e15},
     RS_INPUT_RUN_OPTIONS(audit_options),
     {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)",
      offsetof(audit_options, catalog), false, 0, 0},
