@@ -165,7 +165,7 @@ rs_status rs_task_generate(const rs_task_options *o, rs_corpus *corpus, rs_task 
     rs_ids ids = {0};
     bool end = false;
     *corpus = (rs_corpus){.context = o->context};
-    *task = (rs_task){.kind = o->kind, .seed = o->seed};
+    *task = (rs_task){.kind = o->kind, .seed = o->seed, .file = o->file};
     if (o->sequences < 1) return rs_fail(err, RS_E_USAGE, "no sequence is asked for");
     RS_TRY(begin(&m, err));
     corpus->bos = m.bos;

@@ -229,7 +229,7 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     a->record.compute = rs_compute_name(run_options(a).compute);
     RS_TRY(rs_record_begin(&a->record, &a->shards.info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
-    RS_TRY(rs_record_end(&a->record, a->shards.nll, seconds, err));
+    RS_TRY(rs_record_end(&a->record, a->shards.nll, a->shards.top1, seconds, err));
     rs_store *whole = a->record.store;
     a->record.store = NULL;
     RS_TRY(rs_store_commit(whole, err));
