@@ -53,16 +53,18 @@ static rs_status name_probe(audit *a, const char *name, rs_error *err) {
     return RS_OK;
 }
 
-/* Those that are named; all with --deep; otherwise the default set. */
+/* Those that are named; all with --deep; otherwise the default set, and with --task what measures tasks. */
 static rs_status choose_probes(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = 0;
-    const rs_probe_kind *const *set = a->o->deep ? rs_probe_kinds(&n) : rs_probe_defaults(&n);
+    const rs_probe_kind *const *set = rs_probe_kinds(&n);
     if (a->o->deep && a->o->probes.count > 0) {
         return rs_fail(err, RS_E_USAGE, "--deep runs every probe; leave it out or --probe");
     }
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
-        a->kind[a->n_kinds++] = set[i];
+        if (!set[i]->deep || a->o->deep || (set[i]->task && a->o->input.task)) {
+            a->kind[a->n_kinds++] = set[i];
+        }
     }
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
         RS_TRY(name_probe(a, a->o->probes.item[i], err));
@@ -71,13 +73,22 @@ out:
     return st;
 }
 
-/* A probe that this device cannot run: an error where it was named, left out with a note otherwise. */
+static void note_facts(audit *a) {
+    const rs_corpus *c = &a->input.corpus;
+    a->facts = (rs_probe_facts){.graph = a->input.model.graph,
+                                .positions = c->context,
+                                .sequences = c->sequences,
+                                .seed = (uint64_t)a->o->input.seed,
+                                .spans = a->input.task.spans};
+}
+
+/* A probe that this device or this run cannot have: an error where it was named, left out with a note otherwise. */
 static rs_status check_probes(audit *a, rs_error *err) {
     size_t kept = 0;
     for (size_t i = 0; i < a->n_kinds; i++) {
         const rs_probe_kind *k = a->kind[i];
         rs_error why = {0};
-        if (!k->available || k->available(a->shards.backend, &why) == RS_OK) {
+        if (!k->available || k->available(&a->facts, a->shards.backend, &why) == RS_OK) {
             a->kind[kept++] = k;
         } else if (a->o->probes.count > 0) {
             return rs_fail(err, RS_E_UNAVAILABLE, "--probe %s: %s", k->name, why.message);
@@ -108,14 +119,9 @@ static rs_run_options run_options(const audit *a) {
 
 static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
-    const rs_corpus *c = &a->input.corpus;
     rs_run_options ro = run_options(a);
     ro.sequences = rs_shards_share(&a->shards, ro.sequences); /* memory is counted on one device */
     char need[32], have[32];
-    a->facts = (rs_probe_facts){.graph = a->input.model.graph,
-                                .positions = c->context,
-                                .sequences = c->sequences,
-                                .seed = (uint64_t)a->o->input.seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
     uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
@@ -261,8 +267,9 @@ static rs_status open_all(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(choose_probes(a, err));
     RS_TRY(rs_shards_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->shards, err));
-    RS_TRY(check_probes(a, err));
     RS_TRY(rs_input_open(&a->o->arguments, &a->o->input, &a->input, err));
+    note_facts(a);
+    RS_TRY(check_probes(a, err));
     RS_TRY(make_plan(a, err));
 out:
     return st;
