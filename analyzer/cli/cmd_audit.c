@@ -243,6 +243,11 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     rs_note(a->o->input.quiet, "%" PRId64 " tokens in %.1f s (%.0f tokens/s); wrote %s, recorded in %s",
             a->facts.positions * a->facts.sequences, seconds,
             (double)(a->facts.positions * a->facts.sequences) / seconds, a->o->output, catalog);
+    if (a->input.task.spans) {
+        rs_note(a->o->input.quiet,
+                "%s: %.1f %% of the answers' tokens right, %.1f %% of the answers, %.3f nats per token",
+                a->o->input.task, 100 * a->record.answer_accuracy, 100 * a->record.answers_whole, a->record.answer_nll);
+    }
     rs_note(a->o->input.quiet, "read it with: ropescope report %s   (or -o report.html)", a->o->output);
 out:
     rs_text_deinit(&names);
@@ -336,12 +341,17 @@ const rs_command rs_cmd_audit = {
                    "texts cut into sequences of --context "
                    "tokens, watches queries, keys and attention patterns, and writes per layer, head and frequency "
                    "statistics to RUN.h5. `ropescope report` "
-                   "turns the run into a page or a text.",
+                   "turns the run into a page or a text.\n\n"
+                   "--task makes the sequences itself: something to find and a question about it, so that heads that "
+                   "retrieve show and answers can be right or wrong. key-value and needle are English, induction and "
+                   "copy random tokens; all end with their answer.",
     .options = table,
     .options_size = sizeof(audit_options),
     .least_arguments = 1,
     .most_arguments = -1,
-    .examples = "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
-                "--ids ids.txt -o run.h5 --probe frequency_norm",
+    .examples =
+        "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
+        "--ids ids.txt -o run.h5 --probe frequency_norm\nropescope audit model.gguf --task key-value --task-items 16 "
+        "--context 512 --sequences 32 -o task.h5",
     .run = run,
 };

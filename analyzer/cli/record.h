@@ -12,8 +12,9 @@ typedef struct rs_record {
     rs_store *store;
     const rs_input *input;
     const rs_probe_facts *facts;
-    const char *compute; /* arithmetic of products: rs_compute_name */
-    bool no_state;       /* leave out the raw sums, /state */
+    const char *compute;                               /* arithmetic of products: rs_compute_name */
+    bool no_state;                                     /* leave out the raw sums, /state */
+    double answer_nll, answer_accuracy, answers_whole; /* of a task, means over sequences; after rs_record_end */
 } rs_record;
 
 /* Attributes of "/", axes with their own values, /rope. `probes`: names, blank-separated. */

@@ -1,6 +1,8 @@
 /* What a run of a task has beside others: where item, question and answer stand, and how well the answers came. */
 #include "analyzer/cli/record.h"
 
+#include <stddef.h>
+
 static rs_span context_of(const rs_task_spans *s) { return s->context; }
 static rs_span gold_of(const rs_task_spans *s) { return s->gold; }
 static rs_span question_of(const rs_task_spans *s) { return s->question; }
@@ -32,11 +34,14 @@ static double answer_whole(const double *nll, const double *top1, rs_span answer
 static const struct {
     const char *name, *unit, *long_name, *attribute; /* of "/": the mean over all sequences */
     double (*of)(const double *nll, const double *top1, rs_span answer);
+    size_t at; /* of the mean in rs_record */
 } scores[] = {
-    {"task/answer_nll", "nats", "mean loss of the tokens of the answer", "answer_nll", answer_nll},
+    {"task/answer_nll", "nats", "mean loss of the tokens of the answer", "answer_nll", answer_nll,
+     offsetof(rs_record, answer_nll)},
     {"task/answer_top1", "1", "share of the answer's tokens that are the likeliest after those before them",
-     "answer_accuracy", answer_top1},
-    {"task/answer_whole", "1", "1 where all tokens of the answer are the likeliest", "answers_whole", answer_whole},
+     "answer_accuracy", answer_top1, offsetof(rs_record, answer_accuracy)},
+    {"task/answer_whole", "1", "1 where all tokens of the answer are the likeliest", "answers_whole", answer_whole,
+     offsetof(rs_record, answers_whole)},
 };
 
 static rs_status write_span(rs_record *r, size_t i, rs_error *err) {
@@ -67,8 +72,10 @@ static rs_status write_score(rs_record *r, size_t i, const double *nll, const do
         a.data[s] = scores[i].of(nll + s * c->context, top1 + s * c->context, r->input->task.spans[s].answer);
         sum += a.data[s];
     }
+    sum /= (double)c->sequences;
+    *(double *)(void *)((char *)r + scores[i].at) = sum;
     RS_TRY(rs_store_write(r->store, &a, err));
-    RS_TRY(rs_store_set_real(r->store, "/", scores[i].attribute, sum / (double)c->sequences, err));
+    RS_TRY(rs_store_set_real(r->store, "/", scores[i].attribute, sum, err));
 out:
     rs_array_deinit(&a);
     return st;
