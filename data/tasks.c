@@ -165,11 +165,12 @@ rs_status rs_task_generate(const rs_task_options *o, rs_corpus *corpus, rs_task 
     rs_ids ids = {0};
     bool end = false;
     *corpus = (rs_corpus){.context = o->context};
-    *task = (rs_task){.kind = o->kind, .seed = o->seed, .file = o->file};
+    *task = (rs_task){.kind = o->kind, .seed = o->seed};
     if (o->sequences < 1) return rs_fail(err, RS_E_USAGE, "no sequence is asked for");
     RS_TRY(begin(&m, err));
     corpus->bos = m.bos;
     task->items = m.items;
+    if (o->file) RS_TRY(rs_strdup(&task->file, o->file, err));
     RS_TRY(RS_NEW(&task->spans, (size_t)o->sequences, err));
     while (corpus->sequences < o->sequences) {
         RS_TRY(make(&m, corpus->sequences, &ids, &task->spans[corpus->sequences], &end, err));
@@ -196,6 +197,7 @@ out:
 }
 
 void rs_task_deinit(rs_task *t) {
+    rs_free(t->file);
     rs_free(t->spans);
     *t = (rs_task){0};
 }

@@ -39,7 +39,7 @@ typedef struct rs_task {
     rs_task_kind kind;
     int64_t items; /* 0: as the file has them */
     uint64_t seed;
-    const char *file;     /* as in the options, borrowed; NULL: none */
+    char *file;           /* as in the options; NULL: none */
     rs_task_spans *spans; /* [sequences of the corpus]; NULL: no task */
 } rs_task;
 
