@@ -261,6 +261,10 @@ static void note_input(const audit *a) {
     for (int i = 0; i < a->input.model.graph->n_warnings; i++) {
         rs_note(quiet, "warning: %s", a->input.model.graph->warnings[i]);
     }
+    if (a->input.task.spans) {
+        rs_note(quiet, "%s: %" PRId64 " sequences of %" PRId64 "%s, seed %" PRIu64, a->o->input.task, c->sequences,
+                c->context, c->bos ? " with BOS" : "", a->input.task.seed);
+    }
     for (size_t i = 0; i < c->file_count; i++) {
         rs_note(quiet, "%s: %" PRId64 " tokens, %" PRId64 " sequences of %" PRId64 "%s, %" PRId64 " tokens left over",
                 c->files[i].path, c->files[i].tokens, c->files[i].windows, c->context, c->bos ? " with BOS" : "",
