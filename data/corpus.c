@@ -21,8 +21,7 @@ static rs_status add_file(rs_corpus *c, const char *path, int64_t bytes, rs_erro
     return st;
 }
 
-/* Takes over the ids and hashes them as little-endian int32, so that the digest is the same on every machine. */
-static rs_status seal(rs_corpus *c, rs_ids *ids, rs_error *err) {
+rs_status rs_corpus_seal(rs_corpus *c, rs_ids *ids, rs_error *err) {
     unsigned char *bytes = NULL;
     rs_status st = RS_NEW(&bytes, ids->count * sizeof *ids->id, err);
     if (st != RS_OK) return st;
@@ -46,10 +45,11 @@ void rs_corpus_deinit(rs_corpus *c) {
 
 /* ---- Texts ---- */
 
-static rs_status resolve_bos(const rs_tokenizer *t, rs_bos_policy policy, bool *bos, rs_error *err) {
-    *bos = policy == RS_BOS_YES || (policy == RS_BOS_AUTO && rs_tokenizer_adds_bos(t));
-    if (*bos && rs_tokenizer_bos(t) < 0)
-        return rs_fail(err, RS_E_USAGE, "--bos yes: the tokenizer (%s) has no BOS token", rs_tokenizer_kind(t));
+rs_status rs_corpus_bos(const rs_tokenizer *t, rs_bos_policy policy, bool *bos, rs_error *err) {
+    *bos = policy == RS_BOS_YES || (policy == RS_BOS_AUTO && t && rs_tokenizer_adds_bos(t));
+    if (*bos && (!t || rs_tokenizer_bos(t) < 0))
+        return rs_fail(err, RS_E_USAGE, "--bos yes: the tokenizer (%s) has no BOS token",
+                       t ? rs_tokenizer_kind(t) : "there is none");
     return RS_OK;
 }
 
@@ -128,14 +128,14 @@ rs_status rs_corpus_from_text(const rs_tokenizer *t, const char *const *paths, s
     *out = (rs_corpus){.context = context};
     if (context < LEAST_CONTEXT)
         return rs_fail(err, RS_E_USAGE, "--context %lld: expected at least %d", (long long)context, LEAST_CONTEXT);
-    RS_TRY(resolve_bos(t, bos, &out->bos, err));
+    RS_TRY(rs_corpus_bos(t, bos, &out->bos, err));
     for (size_t i = 0; i < n && (max_sequences <= 0 || out->sequences < max_sequences); i++)
         RS_TRY(add_text(t, paths[i], max_sequences, out, &ids, err));
     if (out->sequences == 0) {
         st = refuse_no_window(out, err);
         goto out;
     }
-    RS_TRY(seal(out, &ids, err));
+    RS_TRY(rs_corpus_seal(out, &ids, err));
 out:
     rs_ids_deinit(&ids);
     if (st != RS_OK) rs_corpus_deinit(out);
@@ -240,7 +240,7 @@ rs_status rs_corpus_from_ids(const char *path, int64_t vocab, int64_t context, i
     RS_TRY(add_file(out, path, (int64_t)n, err));
     id_lines lines = {.path = path, .at = text, .end = text + n, .vocab = vocab, .err = err};
     RS_TRY(read_lines(&lines, max_sequences, out, &ids));
-    RS_TRY(seal(out, &ids, err));
+    RS_TRY(rs_corpus_seal(out, &ids, err));
 out:
     rs_free(text);
     rs_ids_deinit(&ids);

@@ -38,4 +38,11 @@ rs_status rs_corpus_from_ids(const char *path, int64_t vocab, int64_t context, i
                              rs_error *err);
 void rs_corpus_deinit(rs_corpus *c);
 
+/* For what makes windows in other ways (tasks.h). Does every window begin with BOS? RS_E_USAGE when it is asked for and
+ * the tokenizer has none. */
+rs_status rs_corpus_bos(const rs_tokenizer *t, rs_bos_policy policy, bool *bos, rs_error *err);
+/* Takes over the ids [sequences * context] and hashes them as little-endian int32, so that the digest is the same on
+ * every machine. */
+rs_status rs_corpus_seal(rs_corpus *c, rs_ids *ids, rs_error *err);
+
 #endif

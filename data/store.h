@@ -96,7 +96,8 @@ typedef struct rs_catalog_intervention {
     int seed, layer;                      /* -1: none, all */
     int64_t pairs;                        /* edited, of all query heads */
     double delta_nll, delta_lo, delta_hi; /* nats per token */
-    int64_t tokens;
+    double delta_accuracy, accuracy_lo, accuracy_hi;
+    int64_t tokens; /* scored */
 } rs_catalog_intervention;
 typedef struct rs_catalog_run {
     const char *model_name, *model_path, *family, *model_sha256, *container;

@@ -97,8 +97,16 @@ static const char additions[] =
     "  delta_lo REAL, delta_hi REAL," /* 95 % bootstrap over sequences; NULL for one sequence */
     "  tokens INTEGER NOT NULL,"
     "  UNIQUE (run_id, experiment, mode, ranking, amount, seed, layer, heads)"
-    ") STRICT;"
-    "CREATE VIEW IF NOT EXISTS v_ablation AS SELECT m.name AS model, i.run_id, i.experiment, i.mode, i.ranking, "
+    ") STRICT;";
+
+/* Columns of interventions that came later still, and the view over all of them. */
+static const char has_accuracy[] = "SELECT count(*) FROM pragma_table_info('interventions') WHERE name = 'accuracy_hi'";
+static const char accuracy[] =
+    "ALTER TABLE interventions ADD COLUMN delta_accuracy REAL;" /* share of tokens that are the likeliest */
+    "ALTER TABLE interventions ADD COLUMN accuracy_lo REAL;"    /* 95 % bootstrap over sequences */
+    "ALTER TABLE interventions ADD COLUMN accuracy_hi REAL;"
+    "DROP VIEW IF EXISTS v_ablation;"
+    "CREATE VIEW v_ablation AS SELECT m.name AS model, i.run_id, i.experiment, i.mode, i.ranking, "
     "i.amount,"
     "  i.layer, i.heads, i.pairs, i.delta_nll, i.delta_lo, i.delta_hi,"
     "  (SELECT avg(c.delta_nll) FROM interventions c WHERE c.run_id = i.run_id AND c.experiment = i.experiment"
@@ -107,6 +115,10 @@ static const char additions[] =
     "  (SELECT count(*) FROM interventions c WHERE c.run_id = i.run_id AND c.experiment = i.experiment"
     "     AND c.mode = i.mode AND c.ranking = 'random' AND c.layer IS i.layer AND c.heads = i.heads"
     "     AND (c.amount = i.amount OR i.experiment LIKE '%band') AND c.delta_nll <= i.delta_nll) AS controls_not_above,"
+    "  i.delta_accuracy, i.accuracy_lo, i.accuracy_hi,"
+    "  (SELECT avg(c.delta_accuracy) FROM interventions c WHERE c.run_id = i.run_id AND c.experiment = i.experiment"
+    "     AND c.mode = i.mode AND c.ranking = 'random' AND c.layer IS i.layer AND c.heads = i.heads"
+    "     AND (c.amount = i.amount OR i.experiment LIKE '%band')) AS control_accuracy_mean,"
     "  i.tokens FROM interventions i JOIN runs r USING (run_id) JOIN models m USING (model_id)"
     "  WHERE i.ranking <> 'random';"
     "CREATE TABLE IF NOT EXISTS verdicts (" /* what a pair of a head is for; one row per pair, where it was measured */
@@ -173,12 +185,22 @@ static rs_status ask(sqlite3 *db, const char *path, const char *sql, int64_t *ou
 
 /* ---- opening ---- */
 
+static rs_status bring_up_to_date(sqlite3 *db, const char *path, rs_error *err) {
+    rs_status st = RS_OK;
+    int64_t there = 0;
+    RS_TRY(execute(db, path, additions, "cannot be brought up to date", err));
+    RS_TRY(ask(db, path, has_accuracy, &there, err));
+    if (!there) RS_TRY(execute(db, path, accuracy, "cannot be brought up to date", err));
+out:
+    return st;
+}
+
 static rs_status create_schema(sqlite3 *db, const char *path, rs_error *err) {
     char mark[96];
     snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
              RS_SCHEMA_VERSION);
     rs_status st = execute(db, path, schema, "cannot be made", err);
-    st = st == RS_OK ? execute(db, path, additions, "cannot be made", err) : st;
+    st = st == RS_OK ? bring_up_to_date(db, path, err) : st;
     return st == RS_OK ? execute(db, path, mark, "cannot be made", err) : st;
 }
 
@@ -196,7 +218,7 @@ static rs_status check_schema(sqlite3 *db, const char *path, rs_error *err) {
         return rs_fail(err, RS_E_FORMAT, "%s: catalogue of schema version %" PRId64 "; this program knows 1 to %d",
                        path, version, RS_SCHEMA_VERSION);
     }
-    RS_TRY(execute(db, path, additions, "cannot be brought up to date", err));
+    RS_TRY(bring_up_to_date(db, path, err));
 out:
     return st;
 }
@@ -316,12 +338,14 @@ static const column verdict_columns[] = {
     AT(rs_catalog_verdict, lift, REAL),
 };
 static const column intervention_columns[] = {
-    AT(rs_catalog_intervention, experiment, TEXT), AT(rs_catalog_intervention, mode, TEXT),
-    AT(rs_catalog_intervention, ranking, TEXT),    AT(rs_catalog_intervention, amount, REAL),
-    AT(rs_catalog_intervention, seed, INDEX),      AT(rs_catalog_intervention, layer, INDEX),
-    AT(rs_catalog_intervention, heads, TEXT),      AT(rs_catalog_intervention, pairs, INT64),
-    AT(rs_catalog_intervention, delta_nll, REAL),  AT(rs_catalog_intervention, delta_lo, REAL),
-    AT(rs_catalog_intervention, delta_hi, REAL),   AT(rs_catalog_intervention, tokens, INT64),
+    AT(rs_catalog_intervention, experiment, TEXT),     AT(rs_catalog_intervention, mode, TEXT),
+    AT(rs_catalog_intervention, ranking, TEXT),        AT(rs_catalog_intervention, amount, REAL),
+    AT(rs_catalog_intervention, seed, INDEX),          AT(rs_catalog_intervention, layer, INDEX),
+    AT(rs_catalog_intervention, heads, TEXT),          AT(rs_catalog_intervention, pairs, INT64),
+    AT(rs_catalog_intervention, delta_nll, REAL),      AT(rs_catalog_intervention, delta_lo, REAL),
+    AT(rs_catalog_intervention, delta_hi, REAL),       AT(rs_catalog_intervention, tokens, INT64),
+    AT(rs_catalog_intervention, delta_accuracy, REAL), AT(rs_catalog_intervention, accuracy_lo, REAL),
+    AT(rs_catalog_intervention, accuracy_hi, REAL),
 };
 #define COUNT(columns) (sizeof(columns) / sizeof *(columns))
 

@@ -308,6 +308,21 @@ const char *rs_tokenizer_piece(const rs_tokenizer *t, int32_t id, size_t *bytes)
     return rs_pieces_get(&t->shown, id, bytes);
 }
 
+void rs_tokenizer_text_ids(const rs_tokenizer *t, bool *out, int64_t n) {
+    const rs_added *lists[] = {&t->raw, &t->normal};
+    for (int64_t i = 0; i < n; i++) {
+        size_t bytes = 0;
+        const char *piece = i <= INT32_MAX ? rs_pieces_get(&t->bpe.pieces, (int32_t)i, &bytes) : NULL;
+        out[i] = piece && rs_pieces_find(&t->bpe.pieces, piece, bytes) == i && i != t->bos;
+    }
+    for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            int32_t id = lists[l]->item[i].id;
+            if (id >= 0 && id < n) out[id] = false;
+        }
+    }
+}
+
 int64_t rs_tokenizer_vocab(const rs_tokenizer *t) { return (int64_t)t->bpe.pieces.count; }
 
 int32_t rs_tokenizer_bos(const rs_tokenizer *t) { return t->bos; }

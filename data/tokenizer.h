@@ -35,6 +35,9 @@ rs_status rs_tokenizer_encode(const rs_tokenizer *t, const char *text, size_t n,
                               rs_error *err);
 /* Bytes of a token as they stand in the text ("\n", " the"), borrowed; NULL for an id outside the vocabulary. */
 const char *rs_tokenizer_piece(const rs_tokenizer *t, int32_t id, size_t *bytes);
+/* out [n]: can id i come of plain text? Not: ids without a piece or with one that is never made, added tokens (special
+ * ones are among them), the BOS. */
+void rs_tokenizer_text_ids(const rs_tokenizer *t, bool *out, int64_t n);
 int64_t rs_tokenizer_vocab(const rs_tokenizer *t);
 int32_t rs_tokenizer_bos(const rs_tokenizer *t);      /* -1 = none */
 bool rs_tokenizer_adds_bos(const rs_tokenizer *t);    /* what --bos auto does */

@@ -113,9 +113,13 @@ static const struct {
                           I32_ARG(correlate, component_lo, "F", 0), I32_ARG(correlate, component_hi, "F", 0),
                           F64_ARG(correlate, theta, "F", 0), F64_ARG(correlate, factor, "F", 0),
                           I32_ARG(correlate, start, "N", 0), F64_ARG(correlate, out, "HFN", WRITTEN)}},
+    [RS_OP_SPAN_REDUCE] = {"span_reduce",
+                           {F32_ARG(span_reduce, p, "HRC", 0), I32_ARG(span_reduce, ids, "T", 0),
+                            F64_ARG(span_reduce, out, "H3", WRITTEN)}},
 };
 
-_Static_assert(RS_SAMPLES == 5 && RS_HEAD_TERMS == 6 && RS_PATTERN_SUMS == 9, "the digits in the shapes above");
+_Static_assert(RS_SAMPLES == 5 && RS_HEAD_TERMS == 6 && RS_PATTERN_SUMS == 9 && RS_SPAN_SUMS == 3,
+               "the digits in the shapes above");
 
 const char *rs_op_name(rs_op_kind kind) {
     return (unsigned)kind < (unsigned)RS_OP_COUNT ? ops[kind].name : "unknown op";
@@ -332,6 +336,28 @@ out:
     return st;
 }
 
+static rs_status check_span_reduce(const rs_op *op, const sizes *s, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_op_span_reduce *o = &op->u.span_reduce;
+    const rs_task_spans *x = &o->spans;
+    int64_t T = s->of['T'];
+    RS_TRY(check_tile(op, o->row0, o->col0, 0, err));
+    RS_TRY(expect(op, T >= o->row0 + s->of['R'] && o->col0 + s->of['C'] <= T, "the tile reaches past the last position",
+                  err));
+    RS_TRY(
+        expect(op, o->col0 + s->of['C'] >= o->row0 + s->of['R'], "the tile must reach its last row's position", err));
+    RS_TRY(expect(op, x->context.first >= 0 && x->context.first < x->context.end && x->context.end <= x->question.first,
+                  "the context must stand in front of the question", err));
+    RS_TRY(expect(op, x->gold.first >= x->context.first && x->gold.first < x->gold.end && x->gold.end <= x->context.end,
+                  "the gold span must lie in the context", err));
+    RS_TRY(expect(op,
+                  x->question.first < x->question.end && x->question.end == x->answer.first &&
+                      x->answer.first < x->answer.end && x->answer.end <= T,
+                  "the answer must follow the question and end with the sequence", err));
+out:
+    return st;
+}
+
 static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
     switch (op->kind) {
     case RS_OP_NORM:
@@ -370,6 +396,7 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
         return check_signal(op, s, op->u.phase.first, 0, err);
     case RS_OP_SPECTRUM: return check_spectrum(op, s, err);
     case RS_OP_CORRELATE: return check_correlate(op, s, err);
+    case RS_OP_SPAN_REDUCE: return check_span_reduce(op, s, err);
     case RS_OP_WIDEN:
     case RS_OP_COUNT: break;
     }

@@ -11,6 +11,7 @@
 #define RS_KERNELS_OP_H
 
 #include "analyzer/base/dtype.h"
+#include "analyzer/base/span.h"
 #include "analyzer/base/status.h"
 
 #include <stdbool.h>
@@ -76,6 +77,7 @@ typedef enum rs_op_kind {
     RS_OP_PHASE,          /* pairs -> histograms of their angle */
     RS_OP_SPECTRUM,       /* how long a pair is along the sequence -> Fourier spectra; needs a Fourier library */
     RS_OP_CORRELATE,      /* mean logit of a pair by distance, by cross-correlation; needs a Fourier library */
+    RS_OP_SPAN_REDUCE,    /* a pattern tile -> what question and answer attend to, per head */
     RS_OP_COUNT
 } rs_op_kind;
 
@@ -325,6 +327,22 @@ typedef struct rs_op_correlate {
     double scale;
 } rs_op_correlate;
 
+/* What a head does in a task, per head h over the rows of the tile that stand at position t = row0 + r, added; column 0
+ * (the sink) is left out of all three. A row counts as one over the number of such rows of the sequence, so that the
+ * tiles of a sequence add up to its means.
+ *   out[h, RS_SPAN_CONTEXT], [h, RS_SPAN_GOLD]   rows of question and answer: sum of p over the span's columns
+ *   out[h, RS_SPAN_COPY]   rows in front of a token of the answer: 1 where the strongest column (the first of equals;
+ *                          none where all are 0) lies in the gold span and its token is the one to be produced
+ * Spans are not empty, follow as span.h says, and end within T. */
+enum { RS_SPAN_CONTEXT, RS_SPAN_GOLD, RS_SPAN_COPY, RS_SPAN_SUMS };
+typedef struct rs_op_span_reduce {
+    rs_view p;   /* [H, R, C] */
+    rs_view ids; /* [T] i32: tokens of the sequence */
+    rs_view out; /* [H, RS_SPAN_SUMS] f64, added to */
+    int64_t row0, col0;
+    rs_task_spans spans;
+} rs_op_span_reduce;
+
 typedef struct rs_op {
     rs_op_kind kind;
     union {
@@ -346,6 +364,7 @@ typedef struct rs_op {
         rs_op_phase phase;
         rs_op_spectrum spectrum;
         rs_op_correlate correlate;
+        rs_op_span_reduce span_reduce;
     } u;
 } rs_op;
 

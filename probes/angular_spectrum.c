@@ -27,7 +27,8 @@ typedef struct scratch {
 
 static bool wants(rs_site site) { return site == RS_SITE_K_ROPE; /* q is readable then, too */ }
 
-static rs_status available(const rs_backend *b, rs_error *err) {
+static rs_status available(const rs_probe_facts *facts, const rs_backend *b, rs_error *err) {
+    (void)facts;
     rs_status st = b->supports(RS_OP_CORRELATE, err);
     return st == RS_OK ? b->supports(RS_OP_SPECTRUM, err) : st;
 }

@@ -13,5 +13,6 @@ extern const rs_probe_kind rs_contribution;      /* contribution.c */
 extern const rs_probe_kind rs_position_content;  /* position_content.c */
 extern const rs_probe_kind rs_stability;         /* stability.c */
 extern const rs_probe_kind rs_utility;           /* utility.c */
+extern const rs_probe_kind rs_retrieval;         /* retrieval.c */
 
 #endif

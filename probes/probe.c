@@ -12,7 +12,7 @@
 /* The default set first. */
 static const rs_probe_kind *const KINDS[] = {&rs_frequency_norm,   &rs_moments,      &rs_attention_pattern,
                                              &rs_angular_spectrum, &rs_contribution, &rs_position_content,
-                                             &rs_stability,        &rs_utility};
+                                             &rs_stability,        &rs_utility,      &rs_retrieval};
 enum { N_KINDS = sizeof KINDS / sizeof KINDS[0] };
 
 const rs_probe_kind *const *rs_probe_kinds(size_t *count) {

@@ -9,6 +9,7 @@
 #define RS_PROBES_PROBE_H
 
 #include "analyzer/base/array.h"
+#include "analyzer/base/span.h"
 #include "analyzer/base/status.h"
 #include "analyzer/forward/hook.h"
 #include "analyzer/model/graph.h"
@@ -23,6 +24,7 @@ typedef struct rs_probe_facts {
     const rs_graph *graph;
     int64_t positions, sequences; /* T, B */
     uint64_t seed;                /* of sampled measurements */
+    const rs_task_spans *spans;   /* [sequences] of a task, borrowed; NULL: the run has none */
 } rs_probe_facts;
 
 /* Device views of this layer's state for one fold: item i is the i-th array the probe declared, without its fold axis.
@@ -39,8 +41,10 @@ typedef struct rs_probe_kind {
     /* NULL: one of the default set, which together stays below 1.5 times the plain forward pass and writes small
      * files. Otherwise why it is not: it runs when named, or with --deep. */
     const char *deep;
-    /* RS_OK when the backend runs the ops that it queues; otherwise RS_E_UNAVAILABLE with the reason. NULL: always. */
-    rs_status (*available)(const rs_backend *b, rs_error *err);
+    bool task; /* measures how a task is done: also in the default set of a run that has one */
+    /* RS_OK when the backend runs the ops that it queues and the run has what it measures; otherwise RS_E_UNAVAILABLE
+     * with the reason. NULL: always. */
+    rs_status (*available)(const rs_probe_facts *facts, const rs_backend *b, rs_error *err);
     bool (*wants)(rs_site site);
     /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds; "fold_<n>"
      * where folds is not RS_FOLDS, for an axis of a store has one length); data stays zero. One of them is

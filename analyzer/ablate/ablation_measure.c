@@ -11,8 +11,30 @@ struct rs_measure {
     rs_measure_setup s;
     int every;        /* entrances of layers 0, every, 2 every ... are kept; n_layers: of layer 0 alone, by computing */
     float **entrance; /* [n_layers] each [sequences, positions, D] or NULL */
-    double *baseline; /* [sequences] */
+    rs_scores baseline;
 };
+
+/* ---- scores ---- */
+
+rs_status rs_scores_init(rs_scores *s, int64_t n, rs_error *err) {
+    rs_status st = RS_OK;
+    *s = (rs_scores){0};
+    RS_TRY(RS_NEW(&s->nll, (size_t)n, err));
+    RS_TRY(RS_NEW(&s->accuracy, (size_t)n, err));
+out:
+    return st;
+}
+
+void rs_scores_copy(const rs_scores *from, const rs_scores *to, int64_t n) {
+    memcpy(to->nll, from->nll, sizeof *to->nll * (size_t)n);
+    memcpy(to->accuracy, from->accuracy, sizeof *to->accuracy * (size_t)n);
+}
+
+void rs_scores_deinit(rs_scores *s) {
+    rs_free(s->nll);
+    rs_free(s->accuracy);
+    *s = (rs_scores){0};
+}
 
 /* ---- entrances ---- */
 
@@ -55,23 +77,21 @@ static rs_status keep_observe(void *ctx, const rs_frame *f, rs_error *err) {
 
 /* ---- passes ---- */
 
-static void mean_by_sequence(const rs_measure *m, const double *token_nll, double *out) {
+static void score(const rs_measure *m, const rs_run *r, const rs_scores *out) {
     int64_t T = m->s.run.positions;
     for (int64_t s = 0; s < m->s.run.sequences; s++) {
-        double sum = 0;
-        for (int64_t t = 1; t < T; t++) {
-            sum += token_nll[s * T + t];
-        }
-        out[s] = sum / (double)(T - 1);
+        rs_span scored = m->s.spans ? m->s.spans[s].answer : (rs_span){1, (int32_t)T};
+        out->nll[s] = rs_span_mean(rs_run_token_nll(r) + s * T, scored);
+        out->accuracy[s] = rs_span_mean(rs_run_token_top1(r) + s * T, scored);
     }
 }
 
-static rs_status pass(rs_measure *m, const rs_run_options *o, double *nll, rs_error *err) {
+static rs_status pass(rs_measure *m, const rs_run_options *o, const rs_scores *out, rs_error *err) {
     rs_status st = RS_OK;
     rs_run *r = NULL;
     RS_TRY(rs_run_create(m->s.checkpoint, m->s.graph, m->s.weights, m->s.backend, m->s.device, o, &r, err));
     RS_TRY(rs_run_execute(&r, 1, err));
-    mean_by_sequence(m, rs_run_token_nll(r), nll);
+    score(m, r, out);
 out:
     rs_run_destroy(r);
     return st;
@@ -87,12 +107,12 @@ rs_status rs_measure_create(const rs_measure_setup *s, rs_measure **out, rs_erro
     m->s.run.last_layer = -1;
     m->every = choose_every(m);
     RS_TRY(RS_NEW(&m->entrance, (size_t)s->graph->n_layers, err));
-    RS_TRY(RS_NEW(&m->baseline, (size_t)s->run.sequences, err));
+    RS_TRY(rs_scores_init(&m->baseline, s->run.sequences, err));
     rs_hook keep = {.name = "entrances", .ctx = m, .wants = keep_wants, .observe = keep_observe};
     rs_run_options o = m->s.run;
     o.hooks = &keep;
     o.n_hooks = m->every < s->graph->n_layers ? 1 : 0;
-    RS_TRY(pass(m, &o, m->baseline, err));
+    RS_TRY(pass(m, &o, &m->baseline, err));
     *out = m;
     m = NULL;
 out:
@@ -100,16 +120,16 @@ out:
     return st;
 }
 
-const double *rs_measure_baseline(const rs_measure *m) { return m->baseline; }
+const rs_scores *rs_measure_baseline(const rs_measure *m) { return &m->baseline; }
 
-rs_status rs_measure_edited(rs_measure *m, const uint8_t *mask, rs_ablate_mode mode, double scale, double *nll,
+rs_status rs_measure_edited(rs_measure *m, const uint8_t *mask, rs_ablate_mode mode, double scale, const rs_scores *out,
                             rs_error *err) {
     rs_status st = RS_OK;
     rs_edit_list edits = {0};
     rs_run_options o = m->s.run;
     int first = rs_ablation_first_layer(m->s.graph, mask);
     if (first >= m->s.graph->n_layers || (mode == RS_ABLATE_SCALE && scale == 1)) {
-        memcpy(nll, m->baseline, sizeof *nll * (size_t)o.sequences);
+        rs_scores_copy(&m->baseline, out, o.sequences);
         return RS_OK;
     }
     RS_TRY(rs_edit_list_create(m->s.graph, mask, mode, scale, &edits, err));
@@ -117,7 +137,7 @@ rs_status rs_measure_edited(rs_measure *m, const uint8_t *mask, rs_ablate_mode m
     o.n_edits = edits.n;
     o.first_layer = rs_measure_start(m, first);
     o.entrance = m->entrance[o.first_layer];
-    RS_TRY(pass(m, &o, nll, err));
+    RS_TRY(pass(m, &o, out, err));
 out:
     rs_edit_list_deinit(&edits);
     return st;
@@ -131,7 +151,7 @@ void rs_measure_destroy(rs_measure *m) {
         rs_free(m->entrance[l]);
     }
     rs_free(m->entrance);
-    rs_free(m->baseline);
+    rs_scores_deinit(&m->baseline);
     rs_free(m);
 }
 

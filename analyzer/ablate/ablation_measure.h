@@ -5,6 +5,17 @@
 #define RS_ABLATE_ABLATION_MEASURE_H
 
 #include "analyzer/ablate/ablation.h"
+#include "analyzer/base/span.h"
+
+/* Of each sequence's scored tokens: all but the first, or its answer. */
+typedef struct rs_scores {
+    double *nll;      /* [sequences] mean loss, nats */
+    double *accuracy; /* [sequences] share that is the likeliest token of all */
+} rs_scores;
+/* [n] each, owned; deinit also after a failure. */
+rs_status rs_scores_init(rs_scores *s, int64_t n, rs_error *err);
+void rs_scores_copy(const rs_scores *from, const rs_scores *to, int64_t n);
+void rs_scores_deinit(rs_scores *s);
 
 typedef struct rs_measure_setup {
     rs_checkpoint *checkpoint;
@@ -13,6 +24,8 @@ typedef struct rs_measure_setup {
     const rs_backend *backend;
     rs_device *device;
     rs_run_options run; /* ids, sequences, positions, compute, progress; hooks and edits are made here */
+    const rs_task_spans
+        *spans;         /* [sequences] of a task, borrowed: answers are scored; NULL: all tokens but the first */
     int64_t keep_bytes; /* for entrances: every k-th layer's is kept, with the smallest k that fits; 0: none */
 } rs_measure_setup;
 
@@ -20,12 +33,13 @@ typedef struct rs_measure rs_measure;
 
 /* Runs the unedited pass. The setup is copied; what it points to is borrowed. Fails as rs_run_execute does. */
 rs_status rs_measure_create(const rs_measure_setup *s, rs_measure **out, rs_error *err);
-/* [sequences] mean loss of a sequence's tokens 1..T-1, nats, unedited; borrowed. */
-const double *rs_measure_baseline(const rs_measure *m);
+/* Unedited; borrowed. */
+const rs_scores *rs_measure_baseline(const rs_measure *m);
 /* The layer from which a pass whose first edited layer is `first` is computed. */
 int rs_measure_start(const rs_measure *m, int first);
-/* nll [sequences]: with the pairs of the mask edited. A mask without pairs is the baseline itself: nothing is run. */
-rs_status rs_measure_edited(rs_measure *m, const uint8_t *mask, rs_ablate_mode mode, double scale, double *nll,
+/* With the pairs of the mask edited, into out, which has room. A mask without pairs is the baseline itself: nothing is
+ * run. */
+rs_status rs_measure_edited(rs_measure *m, const uint8_t *mask, rs_ablate_mode mode, double scale, const rs_scores *out,
                             rs_error *err);
 void rs_measure_destroy(rs_measure *m); /* NULL is fine */
 

@@ -16,14 +16,14 @@ rs_status rs_ablation_rows_add(rs_ablation_rows *r, rs_ablation_row *row, rs_err
         void *block = r->item;
         rs_status st = rs_resize(&block, r->n, room, sizeof *r->item, err);
         if (st != RS_OK) {
-            rs_free(row->nll);
+            rs_scores_deinit(&row->scores);
             return st;
         }
         r->item = block;
         r->room = room;
     }
     r->item[r->n++] = *row;
-    row->nll = NULL;
+    row->scores = (rs_scores){0};
     return RS_OK;
 }
 
@@ -38,7 +38,7 @@ const rs_ablation_row *rs_ablation_rows_find(const rs_ablation_rows *r, const ch
 
 void rs_ablation_rows_deinit(rs_ablation_rows *r) {
     for (size_t i = 0; i < r->n; i++) {
-        rs_free(r->item[i].nll);
+        rs_scores_deinit(&r->item[i].scores);
     }
     rs_free(r->item);
     r->item = NULL;
@@ -63,18 +63,24 @@ static double get_amount(const rs_ablation_row *r) { return r->amount; }
 static double get_seed(const rs_ablation_row *r) { return or_none(r->seed); }
 static double get_layer(const rs_ablation_row *r) { return or_none(r->layer); }
 static double get_pairs(const rs_ablation_row *r) { return (double)r->pairs; }
-static double get_delta(const rs_ablation_row *r) { return r->delta; }
-static double get_lo(const rs_ablation_row *r) { return r->lo; }
-static double get_hi(const rs_ablation_row *r) { return r->hi; }
+static double get_delta(const rs_ablation_row *r) { return r->nll.mean; }
+static double get_lo(const rs_ablation_row *r) { return r->nll.lo; }
+static double get_hi(const rs_ablation_row *r) { return r->nll.hi; }
+static double get_accuracy(const rs_ablation_row *r) { return r->accuracy.mean; }
+static double get_accuracy_lo(const rs_ablation_row *r) { return r->accuracy.lo; }
+static double get_accuracy_hi(const rs_ablation_row *r) { return r->accuracy.hi; }
 static void set_experiment(rs_ablation_row *r, double x) { r->experiment = or_minus(x); }
 static void set_mode(rs_ablation_row *r, double x) { r->mode = or_minus(x); }
 static void set_amount(rs_ablation_row *r, double x) { r->amount = x; }
 static void set_seed(rs_ablation_row *r, double x) { r->seed = or_minus(x); }
 static void set_layer(rs_ablation_row *r, double x) { r->layer = or_minus(x); }
 static void set_pairs(rs_ablation_row *r, double x) { r->pairs = x >= 0 && x < 9e15 ? (int64_t)x : 0; }
-static void set_delta(rs_ablation_row *r, double x) { r->delta = x; }
-static void set_lo(rs_ablation_row *r, double x) { r->lo = x; }
-static void set_hi(rs_ablation_row *r, double x) { r->hi = x; }
+static void set_delta(rs_ablation_row *r, double x) { r->nll.mean = x; }
+static void set_lo(rs_ablation_row *r, double x) { r->nll.lo = x; }
+static void set_hi(rs_ablation_row *r, double x) { r->nll.hi = x; }
+static void set_accuracy(rs_ablation_row *r, double x) { r->accuracy.mean = x; }
+static void set_accuracy_lo(rs_ablation_row *r, double x) { r->accuracy.lo = x; }
+static void set_accuracy_hi(rs_ablation_row *r, double x) { r->accuracy.hi = x; }
 
 static const column columns[] = {
     {"ablation/experiment", "1", "number of the experiment in the attribute experiments", RS_I32, get_experiment,
@@ -90,9 +96,27 @@ static const column columns[] = {
      set_lo},
     {"ablation/delta_hi", "nats", "97.5 percentile of delta_nll, paired bootstrap over sequences", RS_F64, get_hi,
      set_hi},
+    {"ablation/delta_accuracy", "1", "share of tokens that are the likeliest, edited minus unedited", RS_F64,
+     get_accuracy, set_accuracy},
+    {"ablation/accuracy_lo", "1", "2.5 percentile of delta_accuracy, paired bootstrap over sequences", RS_F64,
+     get_accuracy_lo, set_accuracy_lo},
+    {"ablation/accuracy_hi", "1", "97.5 percentile of delta_accuracy, paired bootstrap over sequences", RS_F64,
+     get_accuracy_hi, set_accuracy_hi},
 };
 enum { COLUMNS = sizeof columns / sizeof *columns };
-static const char nll_name[] = "ablation/sequence_nll";
+
+/* What every sequence has, of each row and unedited. */
+static double *nll_of(const rs_scores *s) { return s->nll; }
+static double *accuracy_of(const rs_scores *s) { return s->accuracy; }
+static const struct {
+    const char *name, *baseline, *unit, *what;
+    double *(*of)(const rs_scores *s);
+} by_sequence[] = {
+    {"ablation/sequence_nll", "ablation/baseline_nll", "nats", "mean loss of a sequence's scored tokens", nll_of},
+    {"ablation/sequence_accuracy", "ablation/baseline_accuracy", "1",
+     "share of a sequence's scored tokens that are the likeliest", accuracy_of},
+};
+enum { SCORES = sizeof by_sequence / sizeof *by_sequence };
 
 /* ---- reading ---- */
 
@@ -144,16 +168,32 @@ static rs_status read_column(rs_store *s, const char *path, const char *name, in
     return st;
 }
 
+/* arrays: [SCORES] of [rows, sequences]. */
+static rs_status take_scores(const rs_array *arrays, size_t row, int64_t sequences, rs_scores *out, rs_error *err) {
+    rs_status st = rs_scores_init(out, sequences, err);
+    for (int k = 0; k < SCORES && st == RS_OK; k++) {
+        double *to = by_sequence[k].of(out);
+        memcpy(to, arrays[k].data + (int64_t)row * sequences, sizeof *to * (size_t)sequences);
+    }
+    if (st != RS_OK) {
+        rs_scores_deinit(out);
+    }
+    return st;
+}
+
 static rs_status take_rows(rs_store *s, const char *path, const rs_json *keys, const rs_json *rankings,
                            rs_ablation_rows *r, rs_error *err) {
     rs_status st = RS_OK;
-    rs_array column_values[COLUMNS], nll = {0};
+    rs_array column_values[COLUMNS], scores[SCORES];
     memset(column_values, 0, sizeof column_values);
+    memset(scores, 0, sizeof scores);
     size_t n = rs_json_size(keys);
     for (int c = 0; c < COLUMNS; c++) {
         RS_TRY(read_column(s, path, columns[c].name, (int64_t)n, &column_values[c], err));
     }
-    RS_TRY(read_column(s, path, nll_name, (int64_t)n * r->sequences, &nll, err));
+    for (int k = 0; k < SCORES; k++) {
+        RS_TRY(read_column(s, path, by_sequence[k].name, (int64_t)n * r->sequences, &scores[k], err));
+    }
     for (size_t i = 0; i < n; i++) {
         const char *key = rs_json_string(rs_json_at(keys, i), NULL),
                    *ranking = rs_json_string(rs_json_at(rankings, i), NULL);
@@ -167,23 +207,28 @@ static rs_status take_rows(rs_store *s, const char *path, const rs_json *keys, c
             st = rs_fail(err, RS_E_FORMAT, "%s: /ablation: row %zu is of no known experiment", path, i);
             goto out;
         }
-        RS_TRY(RS_NEW(&row.nll, (size_t)r->sequences, err));
-        memcpy(row.nll, nll.data + (int64_t)i * r->sequences, sizeof *row.nll * (size_t)r->sequences);
+        RS_TRY(take_scores(scores, i, r->sequences, &row.scores, err));
         RS_TRY(rs_ablation_rows_add(r, &row, err));
     }
 out:
     for (int c = 0; c < COLUMNS; c++) {
         rs_array_deinit(&column_values[c]);
     }
-    rs_array_deinit(&nll);
+    for (int k = 0; k < SCORES; k++) {
+        rs_array_deinit(&scores[k]);
+    }
     return st;
 }
 
 rs_status rs_ablation_rows_read(rs_store *s, const char *path, rs_ablation_rows *r, rs_error *err) {
     rs_status st = RS_OK;
     rs_json *keys = NULL, *rankings = NULL, *experiments = NULL;
-    if (!rs_store_has(s, nll_name)) {
+    if (!rs_store_has(s, by_sequence[0].name)) {
         return RS_OK;
+    }
+    if (!rs_store_has(s, by_sequence[SCORES - 1].name)) {
+        return rs_fail(err, RS_E_USAGE,
+                       "%s: its ablations are of a version without accuracies: --force to replace them", path);
     }
     RS_TRY(check_settings(s, path, r, err));
     RS_TRY(read_json(s, path, "experiments", &experiments, err));
@@ -241,25 +286,29 @@ static rs_status write_column(rs_store *s, const column *c, const rs_ablation_ro
     for (size_t i = 0; i < r->n; i++) {
         a.data[i] = c->get(&r->item[i]);
     }
-    a.count = r->sequences * (r->positions - 1);
+    a.count = r->tokens;
     RS_TRY(rs_store_write(s, &a, err));
 out:
     rs_array_deinit(&a);
     return st;
 }
 
-static rs_status write_losses(rs_store *s, const rs_ablation_rows *r, rs_error *err) {
+static rs_status write_scores(rs_store *s, const rs_ablation_rows *r, int k, rs_error *err) {
     rs_status st = RS_OK;
     rs_array a = {0}, b = {0};
-    RS_TRY(rs_array_init(&a, err, nll_name, RS_F64, "nats", "mean loss of a sequence's tokens, edited", 2, row_axis,
-                         (int64_t)r->n, "ablation_sequence", r->sequences));
-    RS_TRY(rs_array_init(&b, err, "ablation/baseline_nll", RS_F64, "nats", "mean loss of a sequence's tokens, unedited",
-                         1, "ablation_sequence", r->sequences));
+    char text[RS_LONG_NAME_BYTES];
+    size_t bytes = sizeof *a.data * (size_t)r->sequences;
+    snprintf(text, sizeof text, "%s, edited", by_sequence[k].what);
+    RS_TRY(rs_array_init(&a, err, by_sequence[k].name, RS_F64, by_sequence[k].unit, text, 2, row_axis, (int64_t)r->n,
+                         "ablation_sequence", r->sequences));
+    snprintf(text, sizeof text, "%s, unedited", by_sequence[k].what);
+    RS_TRY(rs_array_init(&b, err, by_sequence[k].baseline, RS_F64, by_sequence[k].unit, text, 1, "ablation_sequence",
+                         r->sequences));
     for (size_t i = 0; i < r->n; i++) {
-        memcpy(a.data + (int64_t)i * r->sequences, r->item[i].nll, sizeof *a.data * (size_t)r->sequences);
+        memcpy(a.data + (int64_t)i * r->sequences, by_sequence[k].of(&r->item[i].scores), bytes);
     }
-    memcpy(b.data, r->baseline, sizeof *b.data * (size_t)r->sequences);
-    a.count = b.count = r->positions - 1;
+    memcpy(b.data, by_sequence[k].of(&r->baseline), bytes);
+    a.count = b.count = r->tokens / r->sequences;
     RS_TRY(rs_store_write(s, &a, err));
     RS_TRY(rs_store_write(s, &b, err));
 out:
@@ -275,7 +324,9 @@ rs_status rs_ablation_rows_write(const rs_ablation_rows *r, const char *path, rs
     for (int c = 0; c < COLUMNS; c++) {
         RS_TRY(write_column(s, &columns[c], r, err));
     }
-    RS_TRY(write_losses(s, r, err));
+    for (int k = 0; k < SCORES; k++) {
+        RS_TRY(write_scores(s, r, k, err));
+    }
     RS_TRY(rs_store_set_string(s, group, "settings", r->settings, err));
     RS_TRY(write_texts(s, "keys", r, key_of, err));
     RS_TRY(write_texts(s, "rankings", r, ranking_of, err));
@@ -309,10 +360,13 @@ rs_status rs_ablation_rows_catalog(const rs_ablation_rows *r, const char *path, 
                                             .seed = x->seed,
                                             .layer = x->layer,
                                             .pairs = x->pairs,
-                                            .delta_nll = x->delta,
-                                            .delta_lo = x->lo,
-                                            .delta_hi = x->hi,
-                                            .tokens = r->sequences * (r->positions - 1)};
+                                            .delta_nll = x->nll.mean,
+                                            .delta_lo = x->nll.lo,
+                                            .delta_hi = x->nll.hi,
+                                            .delta_accuracy = x->accuracy.mean,
+                                            .accuracy_lo = x->accuracy.lo,
+                                            .accuracy_hi = x->accuracy.hi,
+                                            .tokens = r->tokens};
     }
     RS_TRY(rs_catalog_interventions(catalog, path, rows, r->n, err));
 out:

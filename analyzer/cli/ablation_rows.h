@@ -3,7 +3,7 @@
 #ifndef RS_CLI_ABLATION_ROWS_H
 #define RS_CLI_ABLATION_ROWS_H
 
-#include "analyzer/ablate/ablation.h"
+#include "analyzer/ablate/ablation_measure.h"
 #include "analyzer/base/text.h"
 #include "data/store.h"
 
@@ -11,22 +11,23 @@ typedef struct rs_ablation_row {
     char key[RS_ABLATION_KEY_BYTES]; /* rs_ablation_key */
     char ranking[RS_RANKING_NAME_BYTES];
     int experiment, mode, seed, layer; /* -1: no control, all layers */
-    double amount, delta, lo, hi;      /* nats per token; lo, hi NaN for one sequence */
+    double amount;
+    rs_interval nll, accuracy; /* edited minus unedited; lo and hi NaN for one sequence */
     int64_t pairs;
-    double *nll; /* [sequences], owned */
+    rs_scores scores; /* [sequences], owned */
 } rs_ablation_row;
 
 typedef struct rs_ablation_rows {
     rs_ablation_row *item; /* [n] */
     size_t n, room;
-    int64_t sequences, positions;
-    double *baseline;   /* [sequences] unedited; the caller's; not read back */
-    char settings[256]; /* what must be equal for rows to stand side by side */
+    int64_t sequences, tokens; /* tokens: scored, of all sequences */
+    rs_scores baseline;        /* [sequences] unedited; the caller's; not read back */
+    char settings[256];        /* what must be equal for rows to stand side by side */
 } rs_ablation_rows;
 
 /* Heads that the row's edits were kept to, "0.3,1.2" (layer.head); "" for all. Borrowed from the row. */
 const char *rs_ablation_row_heads(const rs_ablation_row *r);
-/* Takes the row, nll with it, also when it fails. */
+/* Takes the row, its scores with it, also when it fails. */
 rs_status rs_ablation_rows_add(rs_ablation_rows *r, rs_ablation_row *row, rs_error *err);
 const rs_ablation_row *rs_ablation_rows_find(const rs_ablation_rows *r, const char *key); /* NULL when absent */
 void rs_ablation_rows_deinit(rs_ablation_rows *r);

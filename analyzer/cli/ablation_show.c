@@ -21,28 +21,43 @@ static int by_value(const void *x, const void *y) {
     return *a < *b ? -1 : *a > *b;
 }
 
-static void show_controls(const rs_ablation_rows *r, const rs_ablation_row *x, rs_text *t) {
-    double v[MOST_SEEDS];
+static double nll_of(const rs_ablation_row *r) { return r->nll.mean; }
+static double accuracy_of(const rs_ablation_row *r) { return r->accuracy.mean; }
+
+/* What the random controls of x have, ascending; returns how many. */
+static size_t control_values(const rs_ablation_rows *r, const rs_ablation_row *x,
+                             double (*of)(const rs_ablation_row *r), double v[MOST_SEEDS]) {
     size_t n = 0;
     for (size_t i = 0; i < r->n && n < MOST_SEEDS; i++) {
         if (controls(&r->item[i], x)) {
-            v[n++] = r->item[i].delta;
+            v[n++] = of(&r->item[i]);
         }
     }
+    qsort(v, n, sizeof *v, by_value);
+    return n;
+}
+
+static double median(const double *v, size_t n) { return (v[(n - 1) / 2] + v[n / 2]) / 2; }
+
+static void show_controls(const rs_ablation_rows *r, const rs_ablation_row *x, rs_text *t) {
+    double v[MOST_SEEDS];
+    size_t n = control_values(r, x, nll_of, v);
     if (n == 0) {
-        rs_text_append(t, "  -\n");
+        rs_text_printf(t, "  -  %+8.4f\n", x->accuracy.mean);
         return;
     }
-    qsort(v, n, sizeof *v, by_value);
-    rs_text_printf(t, "  %+9.4f (%+.4f .. %+.4f), %zu\n", (v[(n - 1) / 2] + v[n / 2]) / 2, v[0], v[n - 1], n);
+    rs_text_printf(t, "  %+9.4f (%+.4f .. %+.4f), %zu", median(v, n), v[0], v[n - 1], n);
+    n = control_values(r, x, accuracy_of, v);
+    rs_text_printf(t, "  %+8.4f, %+.4f\n", x->accuracy.mean, median(v, n));
 }
 
 static void show_text(const rs_ablation_rows *r, rs_text *t) {
     rs_text_append(
         t, "loss in nats per token, edited minus unedited, with its 95 % interval over sequences; beside it "
-           "the median of random pairs, as many in the same heads (their range), and how many such controls\n"
+           "the median of random pairs, as many in the same heads (their range), and how many such controls; "
+           "then the share of tokens that are the likeliest, edited minus unedited, and its random median\n"
            "experiment  edit      ranking                            amount layer     pairs     delta   interval  "
-           "              random\n");
+           "              random                             accuracy\n");
     for (size_t i = 0; i < r->n; i++) {
         const rs_ablation_row *x = &r->item[i];
         char layer[16] = "all", amount[16];
@@ -61,7 +76,7 @@ static void show_text(const rs_ablation_rows *r, rs_text *t) {
         }
         rs_text_printf(t, "%-11s %-9s %-30s %10s %5s %9lld %+9.4f  [%+.4f, %+.4f]", rs_experiment_name(e),
                        rs_ablate_mode_name((rs_ablate_mode)x->mode), rs_experiment_is_band(e) ? "-" : x->ranking,
-                       amount, layer, (long long)x->pairs, x->delta, x->lo, x->hi);
+                       amount, layer, (long long)x->pairs, x->nll.mean, x->nll.lo, x->nll.hi);
         show_controls(r, x, t);
     }
 }
@@ -85,9 +100,14 @@ static void show_json(const rs_ablation_rows *r, rs_text *t) {
         json_number(t, "seed", x->seed < 0 ? (double)NAN : x->seed);
         json_number(t, "layer", x->layer < 0 ? (double)NAN : x->layer);
         json_number(t, "pairs", (double)x->pairs);
-        json_number(t, "delta_nll", x->delta);
-        json_number(t, "delta_lo", x->lo);
-        json_number(t, "delta_hi", x->hi);
+        json_number(t, "delta_nll", x->nll.mean);
+        json_number(t, "delta_lo", x->nll.lo);
+        json_number(t, "delta_hi", x->nll.hi);
+        json_number(t, "delta_accuracy", x->accuracy.mean);
+        json_number(t, "accuracy_lo", x->accuracy.lo);
+        json_number(t, "accuracy_hi", x->accuracy.hi);
+        rs_text_append(t, ",\"heads\":");
+        rs_text_json_string(t, rs_ablation_row_heads(x), strlen(rs_ablation_row_heads(x)));
         rs_text_append(t, "}");
     }
     rs_text_append(t, "\n]\n");
@@ -102,7 +122,9 @@ static void csv_number(rs_text *t, double x) {
 }
 
 static void show_csv(const rs_ablation_rows *r, rs_text *t) {
-    rs_text_append(t, "experiment,mode,ranking,amount,seed,layer,pairs,delta_nll,delta_lo,delta_hi\n");
+    rs_text_append(
+        t, "experiment,mode,ranking,amount,seed,layer,pairs,delta_nll,delta_lo,delta_hi,delta_accuracy,accuracy_lo,"
+           "accuracy_hi,heads\n");
     for (size_t i = 0; i < r->n; i++) {
         const rs_ablation_row *x = &r->item[i];
         rs_text_printf(t, "%s,%s,%s", rs_experiment_name((rs_experiment)x->experiment),
@@ -111,10 +133,13 @@ static void show_csv(const rs_ablation_rows *r, rs_text *t) {
         csv_number(t, x->seed < 0 ? (double)NAN : x->seed);
         csv_number(t, x->layer < 0 ? (double)NAN : x->layer);
         csv_number(t, (double)x->pairs);
-        csv_number(t, x->delta);
-        csv_number(t, x->lo);
-        csv_number(t, x->hi);
-        rs_text_append(t, "\n");
+        csv_number(t, x->nll.mean);
+        csv_number(t, x->nll.lo);
+        csv_number(t, x->nll.hi);
+        csv_number(t, x->accuracy.mean);
+        csv_number(t, x->accuracy.lo);
+        csv_number(t, x->accuracy.hi);
+        rs_text_printf(t, ",\"%s\"\n", rs_ablation_row_heads(x));
     }
 }
 

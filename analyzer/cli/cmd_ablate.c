@@ -6,6 +6,7 @@
 #include "analyzer/base/alloc.h"
 #include "analyzer/base/clock.h"
 #include "analyzer/base/file.h"
+#include "analyzer/cli/ablate_heads.h"
 #include "analyzer/cli/ablation_rows.h"
 #include "analyzer/cli/calibrate.h"
 #include "analyzer/cli/program.h"
@@ -166,29 +167,14 @@ static rs_status choose_fractions(ablate *a, rs_error *err) {
     return RS_OK;
 }
 
-/* "3.1,5.2": layer.head */
 static rs_status choose_heads(ablate *a, rs_error *err) {
+    rs_status st = RS_OK;
     const rs_graph *g = a->input.model.graph;
-    const char *at = a->o->heads;
-    if (!at) {
-        return RS_OK;
+    if (a->o->heads) {
+        RS_TRY(RS_NEW(&a->heads, (size_t)g->n_layers * (size_t)g->max_heads, err));
+        RS_TRY(rs_ablate_heads(a->run, a->path, g, a->o->heads, a->heads, err));
     }
-    rs_status st = RS_NEW(&a->heads, (size_t)g->n_layers * (size_t)g->max_heads, err);
-    while (st == RS_OK) {
-        char *dot = NULL, *end = NULL;
-        long layer = strtol(at, &dot, 10), head = dot != at && *dot == '.' ? strtol(dot + 1, &end, 10) : -1;
-        if (!end || end == dot + 1 || (*end && *end != ',') || layer < 0 || layer >= g->n_layers || head < 0 ||
-            head >= g->layers[layer].heads) {
-            return rs_fail(err, RS_E_USAGE,
-                           "--heads %s: at '%s': expected LAYER.HEAD,... within %d layers of %lld heads", a->o->heads,
-                           at, g->n_layers, (long long)g->max_heads);
-        }
-        a->heads[layer * g->max_heads + head] = 1;
-        if (!*end) {
-            break;
-        }
-        at = end + 1;
-    }
+out:
     return st;
 }
 
@@ -328,7 +314,6 @@ static void on_progress(void *ctx, int layer, int64_t done, int64_t total) {
 static rs_status measure_one(ablate *a, const rs_ablation *x, rs_error *err) {
     rs_status st = RS_OK;
     const rs_graph *g = a->input.model.graph;
-    rs_interval d;
     rs_ablation_row row = {.experiment = (int)x->experiment,
                            .mode = (int)x->mode,
                            .seed = x->seed,
@@ -339,15 +324,14 @@ static rs_status measure_one(ablate *a, const rs_ablation *x, rs_error *err) {
     memset(a->mask, 0, (size_t)g->n_layers * (size_t)g->max_heads * (size_t)g->max_pairs);
     RS_TRY(rs_ablation_mask(x, g, a->heads, a->mask, err));
     row.pairs = rs_ablation_pairs(g, a->mask);
-    RS_TRY(RS_NEW(&row.nll, (size_t)a->pass.sequences, err));
-    RS_TRY(rs_measure_edited(a->measure, a->mask, x->mode, a->o->scale, row.nll, err));
-    RS_TRY(rs_paired_interval(a->rows.baseline, row.nll, a->pass.sequences, 0, &d, err));
-    row.delta = d.mean;
-    row.lo = d.lo;
-    row.hi = d.hi;
+    RS_TRY(rs_scores_init(&row.scores, a->pass.sequences, err));
+    RS_TRY(rs_measure_edited(a->measure, a->mask, x->mode, a->o->scale, &row.scores, err));
+    RS_TRY(rs_paired_interval(a->rows.baseline.nll, row.scores.nll, a->pass.sequences, 0, &row.nll, err));
+    RS_TRY(
+        rs_paired_interval(a->rows.baseline.accuracy, row.scores.accuracy, a->pass.sequences, 0, &row.accuracy, err));
     RS_TRY(rs_ablation_rows_add(&a->rows, &row, err));
 out:
-    rs_free(row.nll);
+    rs_scores_deinit(&row.scores);
     return st;
 }
 
@@ -387,6 +371,7 @@ static rs_status measure(ablate *a, rs_error *err) {
                           .backend = a->backend,
                           .device = a->device,
                           .run = a->pass,
+                          .spans = a->input.task.spans,
                           .keep_bytes = (a->o->memory ? a->o->memory : DEFAULT_MEMORY) << 20};
     bool from_within = a->o->heads != NULL; /* edits that begin behind the first layer */
     for (size_t i = 0; i < a->n_plan; i++) {
@@ -401,8 +386,8 @@ static rs_status measure(ablate *a, rs_error *err) {
     double seconds = rs_clock_seconds() - begun, rate = a->flops / seconds;
     size_t all = a->n_plan;
     a->done = a->flops;
-    RS_TRY(RS_NEW(&a->rows.baseline, (size_t)a->pass.sequences, err));
-    memcpy(a->rows.baseline, rs_measure_baseline(a->measure), sizeof *a->rows.baseline * (size_t)a->pass.sequences);
+    RS_TRY(rs_scores_init(&a->rows.baseline, a->pass.sequences, err));
+    rs_scores_copy(rs_measure_baseline(a->measure), &a->rows.baseline, a->pass.sequences);
     a->n_plan = within(a, (budget(a) - seconds) * rate);
     rs_note(a->o->input.quiet, "unedited pass in %.1f s; %zu ablations in about %.0f s%s", seconds, a->n_plan,
             planned(a) / rate, a->n_plan < all ? "; the rest of the plan is beyond --budget" : "");
@@ -429,9 +414,14 @@ static void describe_pass(ablate *a) {
                                .on_card = a->info.card,
                                .last_layer = -1};
     a->rows.sequences = a->pass.sequences;
-    a->rows.positions = a->pass.positions;
-    snprintf(a->rows.settings, sizeof a->rows.settings, "%lld sequences, %s, scale %.9g", (long long)a->pass.sequences,
-             rs_compute_name(a->pass.compute), a->o->scale > 0 ? a->o->scale : 0.0);
+    a->rows.tokens = 0;
+    for (int64_t s = 0; s < a->pass.sequences; s++) {
+        const rs_task_spans *spans = a->input.task.spans;
+        a->rows.tokens += spans ? spans[s].answer.end - spans[s].answer.first : a->pass.positions - 1;
+    }
+    snprintf(a->rows.settings, sizeof a->rows.settings, "%lld sequences, %s, scale %.9g%s",
+             (long long)a->pass.sequences, rs_compute_name(a->pass.compute), a->o->scale > 0 ? a->o->scale : 0.0,
+             a->input.task.spans ? ", answers" : "");
 }
 
 static rs_status open_all(ablate *a, rs_error *err) {
@@ -501,7 +491,7 @@ static rs_status run(const void *options, rs_error *err) {
     RS_TRY(a.o->dry_run ? print_plan(&a, err) : work(&a, err));
 out:
     rs_measure_destroy(a.measure);
-    rs_free(a.rows.baseline);
+    rs_scores_deinit(&a.rows.baseline);
     rs_ablation_rows_deinit(&a.rows);
     rs_arrays_deinit(&a.values);
     rs_free(a.heads);
@@ -538,7 +528,7 @@ static const rs_option table[] = {
      AT(group), false, 0, 0},
     {"fraction", 0, RS_OPT_STRING, "F", "share of a head's pairs; may be repeated (default: 0.05 0.1 0.2 0.3 0.5 0.75)",
      AT(fractions), true, 0, 0},
-    {"heads", 0, RS_OPT_STRING, "L.H,...", "edit these heads alone (default: all)", AT(heads), false, 0, 0},
+    {"heads", 0, RS_OPT_STRING, "L.H,...|retrieval|others", RS_ABLATE_HEADS_HELP, AT(heads), false, 0, 0},
     {"layers", 0, RS_OPT_FLAG, NULL, "also every band in every layer alone (layer-band)", AT(layers), false, 0, 0},
     {"seeds", 0, RS_OPT_INT, "N", "random controls of each kind (default: 5)", AT(seeds), false, 1, 256},
     {"sequences", 'n', RS_OPT_INT, "N",
@@ -576,8 +566,8 @@ const rs_command rs_cmd_ablate = {
         "in nats per token, into the run and its catalogue: by verdict, frequency band, first and last dimensions, "
         "growing fractions under rankings, p-RoPE; each beside random pairs, as many in the same heads. "
         "MODEL and TEXT are those that the run names unless they are given; files that have changed are "
-        "refused. What the run holds already is not measured again; work that is stopped keeps what was "
-        "measured.",
+        "refused. Of a run of a task, which is made again, the answers alone are scored. What the run holds "
+        "already is not measured again; work that is stopped keeps what was measured.",
     .options = table,
     .options_size = sizeof(ablate_options),
     .least_arguments = 1,

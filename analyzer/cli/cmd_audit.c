@@ -21,7 +21,7 @@ typedef struct audit_options {
     rs_input_options input;
     const char *output, *catalog;
     rs_strings probes;
-    int64_t seed, control;
+    int64_t control;
     bool deep, no_state, dry_run, force;
 } audit_options;
 
@@ -54,16 +54,18 @@ static rs_status name_probe(audit *a, const char *name, rs_error *err) {
     return RS_OK;
 }
 
-/* Those that are named; all with --deep; otherwise the default set. */
+/* Those that are named; all with --deep; otherwise the default set, and with --task what measures tasks. */
 static rs_status choose_probes(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     size_t n = 0;
-    const rs_probe_kind *const *set = a->o->deep ? rs_probe_kinds(&n) : rs_probe_defaults(&n);
+    const rs_probe_kind *const *set = rs_probe_kinds(&n);
     if (a->o->deep && a->o->probes.count > 0) {
         return rs_fail(err, RS_E_USAGE, "--deep runs every probe; leave it out or --probe");
     }
     for (size_t i = 0; i < n && a->o->probes.count == 0; i++) {
-        a->kind[a->n_kinds++] = set[i];
+        if (!set[i]->deep || a->o->deep || (set[i]->task && a->o->input.task)) {
+            a->kind[a->n_kinds++] = set[i];
+        }
     }
     for (size_t i = 0; i < a->o->probes.count && i < MAX_PROBES; i++) {
         RS_TRY(name_probe(a, a->o->probes.item[i], err));
@@ -72,13 +74,22 @@ out:
     return st;
 }
 
-/* A probe that this device cannot run: an error where it was named, left out with a note otherwise. */
+static void note_facts(audit *a) {
+    const rs_corpus *c = &a->input.corpus;
+    a->facts = (rs_probe_facts){.graph = a->input.model.graph,
+                                .positions = c->context,
+                                .sequences = c->sequences,
+                                .seed = (uint64_t)a->o->input.seed,
+                                .spans = a->input.task.spans};
+}
+
+/* A probe that this device or this run cannot have: an error where it was named, left out with a note otherwise. */
 static rs_status check_probes(audit *a, rs_error *err) {
     size_t kept = 0;
     for (size_t i = 0; i < a->n_kinds; i++) {
         const rs_probe_kind *k = a->kind[i];
         rs_error why = {0};
-        if (!k->available || k->available(a->shards.backend, &why) == RS_OK) {
+        if (!k->available || k->available(&a->facts, a->shards.backend, &why) == RS_OK) {
             a->kind[kept++] = k;
         } else if (a->o->probes.count > 0) {
             return rs_fail(err, RS_E_UNAVAILABLE, "--probe %s: %s", k->name, why.message);
@@ -110,14 +121,9 @@ static rs_run_options run_options(const audit *a) {
 
 static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
-    const rs_corpus *c = &a->input.corpus;
     rs_run_options ro = run_options(a);
     ro.sequences = rs_shards_share(&a->shards, ro.sequences); /* memory is counted on one device */
     char need[32], have[32];
-    a->facts = (rs_probe_facts){.graph = a->input.model.graph,
-                                .positions = c->context,
-                                .sequences = c->sequences,
-                                .seed = (uint64_t)a->o->seed};
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
     uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
@@ -232,7 +238,7 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     a->record.compute = rs_compute_name(run_options(a).compute);
     RS_TRY(rs_record_begin(&a->record, &a->shards.info, names.data ? names.data : "", err));
     RS_TRY(compute(a, &seconds, err));
-    RS_TRY(rs_record_end(&a->record, a->shards.nll, seconds, err));
+    RS_TRY(rs_record_end(&a->record, a->shards.nll, a->shards.top1, seconds, err));
     rs_store *whole = a->record.store;
     a->record.store = NULL;
     RS_TRY(rs_store_commit(whole, err));
@@ -240,6 +246,11 @@ static rs_status write_run(audit *a, const char *catalog, rs_error *err) {
     rs_note(a->o->input.quiet, "%" PRId64 " tokens in %.1f s (%.0f tokens/s); wrote %s, recorded in %s",
             a->facts.positions * a->facts.sequences, seconds,
             (double)(a->facts.positions * a->facts.sequences) / seconds, a->o->output, catalog);
+    if (a->input.task.spans) {
+        rs_note(a->o->input.quiet,
+                "%s: %.1f %% of the answers' tokens right, %.1f %% of the answers, %.3f nats per token",
+                a->o->input.task, 100 * a->record.answer_accuracy, 100 * a->record.answers_whole, a->record.answer_nll);
+    }
     rs_note(a->o->input.quiet, "read it with: ropescope report %s   (or -o report.html)", a->o->output);
 out:
     rs_text_deinit(&names);
@@ -253,6 +264,10 @@ static void note_input(const audit *a) {
     for (int i = 0; i < a->input.model.graph->n_warnings; i++) {
         rs_note(quiet, "warning: %s", a->input.model.graph->warnings[i]);
     }
+    if (a->input.task.spans) {
+        rs_note(quiet, "%s: %" PRId64 " sequences of %" PRId64 "%s, seed %" PRIu64, a->o->input.task, c->sequences,
+                c->context, c->bos ? " with BOS" : "", a->input.task.seed);
+    }
     for (size_t i = 0; i < c->file_count; i++) {
         rs_note(quiet, "%s: %" PRId64 " tokens, %" PRId64 " sequences of %" PRId64 "%s, %" PRId64 " tokens left over",
                 c->files[i].path, c->files[i].tokens, c->files[i].windows, c->context, c->bos ? " with BOS" : "",
@@ -264,8 +279,9 @@ static rs_status open_all(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(choose_probes(a, err));
     RS_TRY(rs_shards_open(a->o->input.device ? a->o->input.device : "auto", (int)a->o->input.threads, &a->shards, err));
-    RS_TRY(check_probes(a, err));
     RS_TRY(rs_input_open(&a->o->arguments, &a->o->input, &a->input, err));
+    note_facts(a);
+    RS_TRY(check_probes(a, err));
     RS_TRY(make_plan(a, err));
 out:
     return st;
@@ -303,14 +319,15 @@ out:
 static const rs_option table[] = {
     {"output", 'o', RS_OPT_FILE, "RUN.h5", "where the run is written", offsetof(audit_options, output), false, 0, 0},
     RS_INPUT_TEXT_OPTIONS(audit_options),
+    RS_INPUT_TASK_OPTIONS(audit_options),
     RS_INPUT_MODEL_OPTIONS(audit_options),
     {"probe", 'p', RS_OPT_STRING, "NAME",
      "run this probe, may be repeated (default: those that cost little; `ropescope version` lists all and says which)",
      offsetof(audit_options, probes), true, 0, 0},
     {"deep", 0, RS_OPT_FLAG, NULL, "run every probe, also those that take long or write large files",
      offsetof(audit_options, deep), false, 0, 0},
-    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements (default: 0)", offsetof(audit_options, seed), false, 0,
-     9e15},
+    {"seed", 0, RS_OPT_INT, "N", "seed of sampled measurements and of --task (default: 0)",
+     offsetof(audit_options, input.seed), false, 0, 9e15},
     RS_INPUT_RUN_OPTIONS(audit_options),
     {"catalog", 0, RS_OPT_FILE, "FILE", "SQLite catalogue of runs (default: ropescope.sqlite beside RUN.h5)",
      offsetof(audit_options, catalog), false, 0, 0},
@@ -336,12 +353,17 @@ const rs_command rs_cmd_audit = {
                    "texts cut into sequences of --context "
                    "tokens, watches queries, keys and attention patterns, and writes per layer, head and frequency "
                    "statistics to RUN.h5. `ropescope report` "
-                   "turns the run into a page or a text.",
+                   "turns the run into a page or a text.\n\n"
+                   "--task makes the sequences itself: something to find and a question about it, so that heads that "
+                   "retrieve show and answers can be right or wrong. key-value and needle are English, induction and "
+                   "copy random tokens; all end with their answer.",
     .options = table,
     .options_size = sizeof(audit_options),
     .least_arguments = 1,
     .most_arguments = -1,
-    .examples = "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
-                "--ids ids.txt -o run.h5 --probe frequency_norm",
+    .examples =
+        "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
+        "--ids ids.txt -o run.h5 --probe frequency_norm\nropescope audit model.gguf --task key-value --task-items 16 "
+        "--context 512 --sequences 32 -o task.h5",
     .run = run,
 };

@@ -257,6 +257,8 @@ static const rs_option table[] = {
     {"site", 's', RS_OPT_STRING, "GLOB", "site to write, by TransformerLens name; * and ? match; may be repeated",
      offsetof(dump_options, sites), true, 0, 0},
     RS_INPUT_TEXT_OPTIONS(dump_options),
+    RS_INPUT_TASK_OPTIONS(dump_options),
+    {"seed", 0, RS_OPT_INT, "N", "seed of --task (default: 0)", offsetof(dump_options, input.seed), false, 0, 9e15},
     RS_INPUT_MODEL_OPTIONS(dump_options),
     RS_INPUT_RUN_OPTIONS(dump_options),
     {"force", 0, RS_OPT_FLAG, NULL, "replace ACTS.h5 when it exists", offsetof(dump_options, force), false, 0, 0},

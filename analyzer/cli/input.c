@@ -52,12 +52,14 @@ static rs_status read_ids(const rs_input_options *o, rs_input *in, rs_error *err
     return st;
 }
 
+static int64_t context_of(const rs_input_options *o, const rs_input *in) {
+    int64_t trained = in->model.graph->trained_context;
+    return o->context > 0 ? o->context : trained > 0 && trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
+}
+
 static rs_status read_text(const rs_strings *arguments, const rs_input_options *o, rs_input *in, rs_error *err) {
     rs_status st = RS_OK;
-    int64_t trained = in->model.graph->trained_context, context = o->context;
-    if (context == 0) {
-        context = trained > 0 && trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
-    }
+    int64_t context = context_of(o, in);
     RS_TRY(rs_tokenizer_open(in->model.checkpoint, o->tokenizer, &in->tokenizer, err));
     RS_TRY(rs_corpus_from_text(in->tokenizer, arguments->item + 1, arguments->count - 1, context,
                                sequence_limit(o, context), (rs_bos_policy)o->bos, &in->corpus, err));
@@ -65,17 +67,65 @@ out:
     return st;
 }
 
+/* Tasks of tokens use a tokenizer where there is one, for its BOS and to leave special tokens out. */
+static rs_status open_task_tokenizer(const rs_input_options *o, rs_task_kind kind, rs_input *in, rs_error *err) {
+    rs_error why = {0};
+    rs_status st = rs_tokenizer_open(in->model.checkpoint, o->tokenizer, &in->tokenizer, &why);
+    if (st == RS_OK ||
+        (!rs_task_needs_tokenizer(kind) && !o->tokenizer && (st == RS_E_USAGE || st == RS_E_UNSUPPORTED))) {
+        return RS_OK;
+    }
+    return rs_fail(err, st, "%s", why.message);
+}
+
+static rs_status read_task(const rs_input_options *o, rs_input *in, rs_error *err) {
+    rs_status st = RS_OK;
+    int64_t context = context_of(o, in);
+    rs_task_kind kind = rs_task_find(o->task);
+    if (kind == RS_TASKS) {
+        return rs_fail(err, RS_E_USAGE, "--task %s: expected key-value, needle, induction or copy", o->task);
+    }
+    RS_TRY(open_task_tokenizer(o, kind, in, err));
+    const rs_task_options how = {.kind = kind,
+                                 .items = o->task_items,
+                                 .file = o->task_file,
+                                 .sequences = sequence_limit(o, context),
+                                 .context = context,
+                                 .seed = (uint64_t)o->seed,
+                                 .bos = (rs_bos_policy)o->bos,
+                                 .tokenizer = in->tokenizer,
+                                 .vocab = in->model.graph->vocab};
+    RS_TRY(rs_task_generate(&how, &in->corpus, &in->task, err));
+out:
+    return st;
+}
+
+/* Tokens come of TEXT, --ids or --task: exactly one. */
+static rs_status check_source(const rs_strings *arguments, const rs_input_options *o, rs_error *err) {
+    if (o->ids && o->task) {
+        return rs_fail(err, RS_E_USAGE, "--ids and --task: give one of them");
+    }
+    if ((o->ids || o->task) && arguments->count > 1) {
+        return rs_fail(err, RS_E_USAGE, "%s takes the place of TEXT: give one of them", o->ids ? "--ids" : "--task");
+    }
+    if (!o->ids && !o->task && arguments->count < 2) {
+        return rs_fail(err, RS_E_USAGE,
+                       "no TEXT given: name at least one UTF-8 text file, or give token ids with --ids FILE, or have "
+                       "a task made with --task NAME");
+    }
+    if (!o->task && (o->task_file || o->task_items > 0)) {
+        return rs_fail(err, RS_E_USAGE, "--task-items and --task-file go with --task NAME");
+    }
+    return RS_OK;
+}
+
 rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err) {
     rs_status st = RS_OK;
     *out = (rs_input){0};
-    if (o->ids ? arguments->count > 1 : arguments->count < 2) {
-        return rs_fail(err, RS_E_USAGE,
-                       o->ids ? "--ids takes the place of TEXT: give one of them"
-                              : "no TEXT given: name at least one UTF-8 text file, or give token ids with --ids FILE");
-    }
+    RS_TRY(check_source(arguments, o, err));
     RS_TRY(rs_model_open(arguments->item[0], o->context, o->rope_theta, &out->model, err));
     RS_TRY(rs_model_bind(&out->model, err));
-    RS_TRY(o->ids ? read_ids(o, out, err) : read_text(arguments, o, out, err));
+    RS_TRY(o->ids ? read_ids(o, out, err) : o->task ? read_task(o, out, err) : read_text(arguments, o, out, err));
     if (out->corpus.context != o->context) { /* tables may depend on the positions that are run */
         RS_TRY(read_graph(&out->model, out->corpus.context, o->rope_theta, err));
         RS_TRY(rs_model_bind(&out->model, err));
@@ -88,6 +138,7 @@ out:
 }
 
 void rs_input_close(rs_input *in) {
+    rs_task_deinit(&in->task);
     rs_corpus_deinit(&in->corpus);
     rs_tokenizer_close(in->tokenizer);
     rs_model_close(&in->model);

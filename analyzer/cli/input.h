@@ -9,13 +9,15 @@
 #include "analyzer/model/weights.h"
 #include "data/checkpoint.h"
 #include "data/corpus.h"
+#include "data/tasks.h"
 #include "data/tokenizer.h"
 #include "kernels/op.h"
 
 /* Fields that commands with a MODEL and a TEXT share; stands second in their options struct, behind `arguments`. */
 typedef struct rs_input_options {
     const char *ids, *tokenizer;
-    int64_t context, sequences, tokens;
+    const char *task, *task_file; /* rs_task_name; NULL: no task */
+    int64_t context, sequences, tokens, task_items, seed;
     int bos; /* rs_bos_policy */
     double rope_theta;
     const char *device;
@@ -68,6 +70,31 @@ typedef struct rs_input_options {
             offsetof(type, input.tokenizer), false, 0, 0                                                               \
     }
 
+#define RS_INPUT_TASK_OPTIONS(type)                                                                                    \
+    {"task",                                                                                                           \
+     0,                                                                                                                \
+     RS_OPT_STRING,                                                                                                    \
+     "NAME",                                                                                                           \
+     "generated sequences in place of TEXT: key-value, needle, induction or copy",                                     \
+     offsetof(type, input.task),                                                                                       \
+     false,                                                                                                            \
+     0,                                                                                                                \
+     0},                                                                                                               \
+        {"task-items",                                                                                                 \
+         0,                                                                                                            \
+         RS_OPT_INT,                                                                                                   \
+         "N",                                                                                                          \
+         "pairs, needles, or tokens that are repeated (default: 16, 1, as many as fit, 32)",                           \
+         offsetof(type, input.task_items),                                                                             \
+         false,                                                                                                        \
+         1,                                                                                                            \
+         1e6},                                                                                                         \
+    {                                                                                                                  \
+        "task-file", 0, RS_OPT_FILE, "FILE",                                                                           \
+            "keys and values of --task key-value, JSON lines as kv-retrieval has them",                                \
+            offsetof(type, input.task_file), false, 0, 0                                                               \
+    }
+
 #define RS_INPUT_MODEL_OPTIONS(type)                                                                                   \
     {                                                                                                                  \
         "rope-theta", 0, RS_OPT_REAL, "BASE", "RoPE base, for files that carry none (llama2.c)",                       \
@@ -115,12 +142,13 @@ void rs_model_close(rs_model *m); /* zeroed is fine */
 
 typedef struct rs_input {
     rs_model model;
-    rs_tokenizer *tokenizer; /* NULL with --ids */
+    rs_tokenizer *tokenizer; /* NULL with --ids, and with tasks of tokens where the model has none */
     rs_corpus corpus;
+    rs_task task; /* without spans: no task */
 } rs_input;
 
-/* arguments: MODEL TEXT... (or MODEL alone with --ids). Opens the model for the context that will be run, binds its
- * weights, tokenizes. The tokenizer stays open. */
+/* arguments: MODEL TEXT... (or MODEL alone with --ids or --task). Opens the model for the context that will be run,
+ * binds its weights, tokenizes. The tokenizer stays open. */
 /* The arithmetic of products that the options ask for, on a card or not (rs_device_info). */
 rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool card);
 const char *rs_compute_name(rs_compute c); /* "f32" */

@@ -345,25 +345,40 @@ static double mean_scored(const double *nll, int64_t n, int64_t *scored) {
     return sum / (double)*scored;
 }
 
-rs_status rs_record_end(rs_record *r, const double *nll, double seconds, rs_error *err) {
+/* x: [sequences, positions]. */
+static rs_status write_tokens(rs_record *r, const char *name, rs_dtype type, const char *unit, const char *long_name,
+                              const double *x, rs_error *err) {
     rs_status st = RS_OK;
     const rs_corpus *c = &r->input->corpus;
     rs_array a = {0};
-    int64_t scored = 0, n = c->sequences * c->context;
-    double mean = mean_scored(nll, n, &scored);
-    RS_TRY(rs_array_init(&a, err, "loss/token_nll", RS_F64, "nats",
-                         "-ln p(token at this position | tokens before it); NaN at position 0", 2, "sequence",
-                         c->sequences, "position", c->context));
-    memcpy(a.data, nll, sizeof *nll * (size_t)n);
+    RS_TRY(rs_array_init(&a, err, name, type, unit, long_name, 2, "sequence", c->sequences, "position", c->context));
+    memcpy(a.data, x, sizeof *x * (size_t)(c->sequences * c->context));
     a.count = 1;
     RS_TRY(rs_store_write(r->store, &a, err));
+out:
+    rs_array_deinit(&a);
+    return st;
+}
+
+rs_status rs_record_end(rs_record *r, const double *nll, const double *top1, double seconds, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_corpus *c = &r->input->corpus;
+    int64_t scored = 0, n = c->sequences * c->context;
+    double mean = mean_scored(nll, n, &scored);
+    RS_TRY(write_tokens(r, "loss/token_nll", RS_F64, "nats",
+                        "-ln p(token at this position | tokens before it); NaN at position 0", nll, err));
+    RS_TRY(write_tokens(r, "loss/token_top1", RS_F32, "1",
+                        "1 where the token at this position is the likeliest after those before it; NaN at position 0",
+                        top1, err));
     RS_TRY(rs_store_set_int(r->store, "/", "tokens", scored, err));
     RS_TRY(rs_store_set_real(r->store, "/", "mean_nll", mean, err));
     RS_TRY(rs_store_set_real(r->store, "/", "perplexity", exp(mean), err));
     RS_TRY(rs_store_set_real(r->store, "/", "seconds", seconds, err));
     RS_TRY(rs_store_set_real(r->store, "/", "tokens_per_second", (double)n / seconds, err));
     RS_TRY(rs_store_set_int(r->store, "/", "peak_memory_bytes", (int64_t)rs_memory_peak(), err));
+    if (r->input->task.spans) {
+        RS_TRY(rs_record_task(r, nll, top1, err));
+    }
 out:
-    rs_array_deinit(&a);
     return st;
 }

@@ -7,7 +7,7 @@
 
 /* What the run says of itself; everything owned here. */
 typedef struct recorded {
-    char *model_path, *ids_sha256, *bos;
+    char *model_path, *ids_sha256, *bos, *task, *task_file; /* the last two NULL where there are none */
     rs_json *model_files, *text_files;
     rs_input_options options;
     rs_strings arguments;
@@ -39,6 +39,21 @@ static rs_status size_attribute(rs_store *run, const char *path, const char *nam
     return RS_OK;
 }
 
+/* A task is made again, unless its ids are given. */
+static rs_status read_task(rs_store *run, recorded *r, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(rs_store_get_string(run, "/", "task", &r->task, err));
+    RS_TRY(rs_store_get_string(run, "/", "task_file", &r->task_file, err));
+    if (r->task && !r->options.ids) {
+        r->options.task = r->task;
+        r->options.task_file = r->task_file;
+        r->options.task_items = (int64_t)rs_store_get_real(run, "/", "task_items", 0);
+        r->options.seed = (int64_t)rs_store_get_real(run, "/", "task_seed", 0);
+    }
+out:
+    return st;
+}
+
 static rs_status read_recorded(rs_store *run, const char *path, recorded *r, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(text_attribute(run, path, "model_path", &r->model_path, err));
@@ -49,6 +64,7 @@ static rs_status read_recorded(rs_store *run, const char *path, recorded *r, rs_
     RS_TRY(size_attribute(run, path, "context", &r->options.context, err));
     RS_TRY(size_attribute(run, path, "sequences", &r->options.sequences, err));
     r->options.tokens = 0;
+    RS_TRY(read_task(run, r, err));
     r->options.bos = rs_starts_with(r->bos, "every") ? RS_BOS_YES
                      : rs_starts_with(r->bos, "no")  ? RS_BOS_NO
                                                      : RS_BOS_AUTO;
@@ -63,7 +79,7 @@ static rs_status take_arguments(recorded *r, const char *path, const rs_strings 
     if (more->count == 0) {
         r->arguments.item[r->arguments.count++] = r->model_path;
     }
-    if (r->options.ids || more->count > 1) {
+    if (r->options.ids || r->options.task || more->count > 1) {
         return RS_OK;
     }
     if (rs_starts_with(r->bos, "as given")) {
@@ -126,6 +142,8 @@ out:
     rs_free(r.model_path);
     rs_free(r.ids_sha256);
     rs_free(r.bos);
+    rs_free(r.task);
+    rs_free(r.task_file);
     rs_json_free(r.model_files);
     rs_json_free(r.text_files);
     if (st != RS_OK) {

@@ -84,9 +84,12 @@ out:
 static rs_status collect_loss(rs_shards *s, const rs_run_options *o, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(RS_NEW(&s->nll, (size_t)(o->sequences * o->positions), err));
+    RS_TRY(RS_NEW(&s->top1, (size_t)(o->sequences * o->positions), err));
     for (int i = 0; i < s->n; i++) {
         int64_t first = first_of(s, o->sequences, i), n = first_of(s, o->sequences, i + 1) - first;
-        memcpy(s->nll + first * o->positions, rs_run_token_nll(s->run[i]), (size_t)(n * o->positions) * sizeof *s->nll);
+        size_t bytes = (size_t)(n * o->positions) * sizeof *s->nll;
+        memcpy(s->nll + first * o->positions, rs_run_token_nll(s->run[i]), bytes);
+        memcpy(s->top1 + first * o->positions, rs_run_token_top1(s->run[i]), bytes);
     }
 out:
     return st;
@@ -138,5 +141,6 @@ void rs_shards_close(rs_shards *s) {
         rs_arrays_deinit(&s->sum[k]);
     }
     rs_free(s->nll);
+    rs_free(s->top1);
     *s = (rs_shards){.n = 0};
 }

@@ -18,7 +18,7 @@ typedef struct rs_shards {
     rs_device_info info;           /* of all: what they are called, the least memory that is free on one */
     rs_probes *probes[RS_DEVICES]; /* [n], and the runs, while rs_shards_execute works and behind it */
     rs_run *run[RS_DEVICES];
-    double *nll; /* [sequences, positions], after rs_shards_execute with loss */
+    double *nll, *top1; /* [sequences, positions] (rs_run_token_nll, _top1), after rs_shards_execute with loss */
     /* adding up: per probe the sum of the states of a layer, and how many devices have given theirs */
     rs_arrays sum[RS_SHARD_KINDS];
     int given[RS_SHARD_KINDS];

@@ -77,8 +77,8 @@ struct rs_run {
     rs_mem *targets, *loss; /* [B*T] i32, [B*T, 3] f64 */
     int64_t slots_max;
     int rotations_max;
-    double *nll;      /* [B*T] */
-    bool needs_slots; /* some layer rotates keys into slots */
+    double *nll, *top1; /* [B*T] */
+    bool needs_slots;   /* some layer rotates keys into slots */
 };
 
 /* Offsets into `index`, in entries. */

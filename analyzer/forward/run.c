@@ -252,6 +252,8 @@ out:
 
 const double *rs_run_token_nll(const rs_run *r) { return r->nll; }
 
+const double *rs_run_token_top1(const rs_run *r) { return r->top1; }
+
 void rs_run_destroy(rs_run *r) {
     if (!r) {
         return;
@@ -266,5 +268,6 @@ void rs_run_destroy(rs_run *r) {
     rs_rotary_deinit(&r->rotary);
     rs_free(r->wanted);
     rs_free(r->nll);
+    rs_free(r->top1);
     rs_free(r);
 }

@@ -80,6 +80,9 @@ rs_status rs_run_create(rs_checkpoint *c, const rs_graph *g, const rs_weights *w
 rs_status rs_run_execute(rs_run *const *runs, int n, rs_error *err);
 /* After execute with loss: [sequences, positions] f64, NaN at position 0; borrowed. */
 const double *rs_run_token_nll(const rs_run *r);
+/* The same shape: 1 where the token's logit is the largest of all (or one rounding step of float32 below it: a tie), 0
+ * where not, NaN at position 0; borrowed. */
+const double *rs_run_token_top1(const rs_run *r);
 void rs_run_destroy(rs_run *r); /* NULL is fine */
 
 #endif

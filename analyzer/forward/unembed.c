@@ -112,17 +112,23 @@ out:
     return st;
 }
 
-/* NLL of the token at t + 1, stored at t + 1: -ln p(token | tokens before it). */
+/* state: maximum, sum, logit of the target (op.h). Maximum and target are soft-capped by different code, which may
+ * round the last bit differently: one step below the maximum counts as the maximum. */
+static double is_top(const double state[3]) { return (float)state[2] >= nextafterf((float)state[0], -INFINITY); }
+
+/* Of the token at t + 1, stored at t + 1: -ln p(token | tokens before it), and whether it is the likeliest one. */
 static rs_status read_loss(rs_run *r, rs_error *err) {
     rs_status st = RS_OK;
     int64_t T = r->o.positions, n = r->o.sequences * T;
     double *state = NULL;
     RS_TRY(RS_NEW(&state, (size_t)n * 3, err));
     RS_TRY(RS_NEW(&r->nll, (size_t)n, err));
+    RS_TRY(RS_NEW(&r->top1, (size_t)n, err));
     RS_TRY(r->backend->read(r->device, r->loss, 0, state, sizeof *state * 3 * (size_t)n, err));
     for (int64_t i = 0; i < n; i++) {
         const double *before = state + 3 * (i - 1);
         r->nll[i] = i % T == 0 ? (double)NAN : log(before[1]) + before[0] - before[2];
+        r->top1[i] = i % T == 0 ? (double)NAN : is_top(before);
         if (i % T != 0 && !isfinite(r->nll[i])) {
             st = rs_fail(err, RS_E_NONFINITE,
                          "the loss of token %lld of sequence %lld is not finite: the forward pass overflowed; the "

@@ -79,13 +79,14 @@ class Ablate(unittest.TestCase):
     def test_a_run_without_verdicts(self):
         self.refused(2, "contribution/verdict", "--deep", args=("ablate", "run.h5", "--ids", "ids.txt", "-q", "-e", "verdict"))
 
-    def test_zeroed_rows_of_the_query_projection(self):
+    def zero_slow_half(self, *heads):
+        """A copy of the model without the query rows of the slowest half of these heads' pairs in layer 1; how many pairs that are."""
         c = self.config
         H = c["num_attention_heads"]
         D = c.get("head_dim") or c["hidden_size"] // H
         with h5py.File(self.folder / "run.h5") as f:
             lo, hi = f["rope/component_lo"][1].astype(int), f["rope/component_hi"][1].astype(int)
-        count = D // 4  # pairs: the slowest half
+        count = D // 4
         path = self.folder / "zeroed" / "model.safetensors"
         shutil.copytree(self.model, path.parent, copy_function=shutil.copyfile)
         raw = bytearray(path.read_bytes())
@@ -93,10 +94,15 @@ class Ablate(unittest.TestCase):
         t = json.loads(raw[8 : 8 + n])["model.layers.1.self_attn.q_proj.weight"]
         self.assertEqual(t["dtype"], "F32")
         row = 4 * t["shape"][1]
-        for component in [*lo[-count:], *hi[-count:]]:  # of head 1
-            at = 8 + n + t["data_offsets"][0] + (D + int(component)) * row
-            raw[at : at + row] = bytes(row)
+        for head in heads:
+            for component in [*lo[-count:], *hi[-count:]]:
+                at = 8 + n + t["data_offsets"][0] + (head * D + int(component)) * row
+                raw[at : at + row] = bytes(row)
         path.write_bytes(raw)
+        return count * len(heads)
+
+    def test_zeroed_rows_of_the_query_projection(self):
+        count = self.zero_slow_half(1)
         self.audit("zeroed", "zeroed.h5")
         want = float(self.attributes("zeroed.h5")["mean_nll"]) - float(self.attributes()["mean_nll"])
         rows = self.ablate("-e", "fraction", "-m", "zero", "-r", "high", "--fraction", "0.5", "--heads", "1.1", "--seeds", "1")
@@ -104,6 +110,87 @@ class Ablate(unittest.TestCase):
         self.assertEqual(got["pairs"], count)
         self.assertGreater(abs(want), 1e-5)
         self.assertAlmostEqual(got["delta_nll"], want, delta=1e-3 * abs(want) + 1e-7)  # float32 logits behind both
+
+    def task(self, model, out, *more):
+        r = run("audit", model, "--task", "copy", "--task-items", "8", "-c", "40", "-n", "30", "--seed", "4", "-q", "--device", "cpu",
+                "-o", out, *more, cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+
+    def test_answers_of_a_task(self):
+        """The task is made again from the run alone, and its answers are what is scored: as a run of the zeroed model has them."""
+        count = self.zero_slow_half(0, 1)
+        self.task("model", "task.h5")
+        self.task("zeroed", "zeroed.h5")
+        r = run("ablate", "task.h5", "-q", "-f", "json", "-e", "fraction", "-m", "zero", "-r", "high", "--fraction", "0.5", "--heads",
+                "1.0,1.1", "--seeds", "1", "-n", "30", "--device", "cpu", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        got = next(x for x in json.loads(r.stdout) if x["ranking"] == "high")
+        self.assertEqual((got["pairs"], got["heads"]), (count, "1.0,1.1"))
+        with h5py.File(self.folder / "task.h5") as a, h5py.File(self.folder / "zeroed.h5") as b:
+            np.testing.assert_array_equal(a["ablation/baseline_accuracy"][...], a["task/answer_top1"][...])
+            np.testing.assert_allclose(a["ablation/baseline_nll"][...], a["task/answer_nll"][...], rtol=1e-12)
+            np.testing.assert_array_equal(a["ablation/sequence_accuracy"][0], b["task/answer_top1"][...])
+            want = (b["task/answer_nll"][...] - a["task/answer_nll"][...]).mean()
+            self.assertGreater(abs(want), 1e-5)
+            self.assertAlmostEqual(got["delta_nll"], want, delta=1e-3 * abs(want) + 1e-6)
+            want = (b["task/answer_top1"][...] - a["task/answer_top1"][...]).mean()
+            self.assertAlmostEqual(got["delta_accuracy"], want, delta=1e-12)
+            self.assertTrue(got["accuracy_lo"] <= want <= got["accuracy_hi"])
+            answers = a["task/answer"][...]
+            self.assertEqual(a["ablation/delta_nll"].attrs["count"], (answers[:, 1] - answers[:, 0]).sum())
+        db = sqlite3.connect(self.folder / "ropescope.sqlite")
+        row = db.execute("SELECT delta_accuracy, accuracy_lo, accuracy_hi, tokens FROM v_ablation").fetchone()
+        self.assertEqual(row, (got["delta_accuracy"], got["accuracy_lo"], got["accuracy_hi"], 30 * 4))
+        self.refused(2, "other settings", args=["ablate", "task.h5", "-n", "2", "-q"])
+
+    def test_heads_that_retrieve_and_others(self):
+        """The edited heads show in the pairs that are counted: layers and heads alone, as a hand-written probe result has them."""
+        self.task("model", "task.h5", "--probe", "retrieval")
+        context, copy = np.zeros((2, 4)), np.zeros((2, 4))
+        context[0, 1] = context[1, 2] = context[1, 3] = 0.51
+        context[0, 0] = 0.49
+        copy[1, 0] = 0.2
+        with h5py.File(self.folder / "task.h5", "r+") as f:
+            f["retrieval/context"][...], f["retrieval/copy"][...] = context, copy
+        one = ["ablate", "task.h5", "-q", "-f", "json", "-e", "fraction", "-m", "zero", "-r", "high", "--fraction", "0.5", "--seeds", "1",
+               "-n", "30", "--device", "cpu", "--heads"]
+        found = {}
+        for heads in ["retrieval", "0.1,1.2,1.3", "copying", "1.0", "others", "others:1", "copying-others"]:
+            r = run(*one, heads, cwd=self.folder)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            found[heads] = next(x for x in json.loads(r.stdout) if x["ranking"] == "high" and x["heads"] == heads)
+        for word, heads in [("retrieval", "0.1,1.2,1.3"), ("copying", "1.0")]:
+            self.assertEqual(found[word]["delta_nll"], found[heads]["delta_nll"])
+            self.assertEqual(found[word]["pairs"], found[heads]["pairs"])
+        for word, like in [("others", "retrieval"), ("others:1", "retrieval"), ("copying-others", "copying")]:
+            self.assertEqual(found[word]["pairs"], found[like]["pairs"])
+            self.assertNotEqual(found[word]["delta_nll"], found[like]["delta_nll"])
+        self.assertNotEqual(found["others"]["delta_nll"], found["others:1"]["delta_nll"])
+        copy[...] = 0.05
+        with h5py.File(self.folder / "task.h5", "r+") as f:
+            f["retrieval/copy"][...] = copy
+        self.refused(2, "no head", args=[*one, "copying"])
+        self.refused(2, "seed", args=[*one, "others:x"])
+        self.refused(2, "--heads", args=[*one, "retrieval:1"])
+        self.refused(2, "audit --task", args=["ablate", "run.h5", "--ids", "ids.txt", "-q", "--heads", "retrieval"])
+
+    def test_older_catalogues_and_runs(self):
+        """A catalogue and an /ablation from before accuracies: the one gets its columns, the other is refused."""
+        self.ablate("-e", "p-rope", "--seeds", "1")
+        db = sqlite3.connect(self.folder / "ropescope.sqlite")
+        db.execute("DROP VIEW v_ablation")
+        db.execute("CREATE VIEW v_ablation AS SELECT run_id, delta_nll FROM interventions")
+        for column in ["delta_accuracy", "accuracy_lo", "accuracy_hi"]:
+            db.execute(f"ALTER TABLE interventions DROP COLUMN {column}")
+        db.commit()
+        db.close()
+        rows = self.ablate("-e", "p-rope", "-e", "ends", "--seeds", "1")
+        db = sqlite3.connect(self.folder / "ropescope.sqlite")
+        self.assertEqual(db.execute("SELECT count(delta_accuracy) FROM interventions").fetchone()[0], len(rows))
+        self.assertGreater(db.execute("SELECT count(control_accuracy_mean) FROM v_ablation").fetchone()[0], 0)
+        with h5py.File(self.folder / "run.h5", "r+") as f:
+            del f["ablation/sequence_accuracy"]
+        self.refused(2, "--force", args=["ablate", "run.h5", "--ids", "ids.txt", "-q"])
 
     def test_resuming_gives_what_one_go_gives(self):
         shutil.copyfile(self.folder / "run.h5", self.folder / "one.h5")

@@ -511,7 +511,7 @@ int main(void) {
     };
     fake_forward f;
     fake_open(&f, 5);
-    bool there = rs_angular_spectrum.available(f.backend, NULL) == RS_OK;
+    bool there = rs_angular_spectrum.available(NULL, f.backend, NULL) == RS_OK;
     fake_close(&f);
     return there ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
