@@ -52,6 +52,11 @@ const rs_measure rs_measures[] = {
      "the "
      "same way.",
      "arXiv 2410.06205, tables 3-5"},
+    {"retrieval, copy", "retrieval/context",
+     "of a task: mean attention from question and answer to the context without position 0 (above 0.5: a retrieval "
+     "head); "
+     "share of the answer's tokens at which the strongest key but position 0 lies in the item and holds the token.",
+     "arXiv 2502.11276, section 5.3; copying: arXiv 2404.15574"},
     {"induction, duplicate", "attention_pattern/induction",
      "mean attention to the tokens behind earlier occurrences of the current token / to those occurrences, over rows "
      "that have any. On plain "

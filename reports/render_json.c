@@ -74,6 +74,8 @@ static const head_column head_columns[] = {
     {"fit_unrotate", HEAD(fit_unrotate), false},
     {"logit_variance", HEAD(logit_variance), false},
     {"fast_share", HEAD(fast_share), false},
+    {"retrieval", HEAD(retrieval), false},
+    {"copy", HEAD(copy), false},
     {"align_diagonal", HEAD(align_diagonal), false},
     {"align_previous", HEAD(align_previous), false},
     {"positional", HEAD(verdict[RS_VERDICT_POSITIONAL]), false},

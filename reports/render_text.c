@@ -134,7 +134,8 @@ static void write_band(rs_text *out, const rs_view_band *b) {
 }
 
 static void write_bands(rs_text *out, const rs_report_view *v) {
-    if (v->n_bands == 0) return;
+    bool measured = rs_view_array(v, "frequency_norm/k_share") != NULL || rs_view_array(v, "moments/zero_cost") != NULL;
+    if (v->n_bands == 0 || !measured) return;
     rs_text_printf(out, "  %-9s %-19s %6s %6s %6s %11s %11s\n", "pairs", "wavelength, tokens", "q", "k", "v",
                    "un-rotate", "zero");
     for (int i = 0; i < v->n_bands; i++) write_band(out, &v->bands[i]);

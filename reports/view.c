@@ -23,6 +23,7 @@ static const string_fact string_facts[] = {
     {"command_line", AT(command_line)},
     {"created", AT(created)},
     {"model_name", AT(model_name)},
+    {"task", AT(task)},
     {"model_path", AT(model_path)},
     {"model_container", AT(model_container)},
     {"family", AT(family)},
@@ -45,15 +46,11 @@ typedef struct int_fact {
     bool required;
 } int_fact;
 static const int_fact int_facts[] = {
-    {"parameters", AT(parameters), false},
-    {"trained_context", AT(trained_context), false},
-    {"vocab", AT(vocab), false},
-    {"width", AT(width), false},
-    {"context", AT(context), true},
-    {"sequences", AT(sequences), false},
-    {"tokens", AT(tokens), false},
-    {"threads", AT(threads), false},
-    {"peak_memory_bytes", AT(peak_memory), false},
+    {"parameters", AT(parameters), false}, {"trained_context", AT(trained_context), false},
+    {"vocab", AT(vocab), false},           {"width", AT(width), false},
+    {"context", AT(context), true},        {"sequences", AT(sequences), false},
+    {"task_items", AT(task_items), false}, {"tokens", AT(tokens), false},
+    {"threads", AT(threads), false},       {"peak_memory_bytes", AT(peak_memory), false},
 };
 
 typedef struct real_fact {
@@ -65,6 +62,9 @@ static const real_fact real_facts[] = {
     {"perplexity", AT(perplexity)},
     {"seconds", AT(seconds)},
     {"tokens_per_second", AT(tokens_per_second)},
+    {"answer_accuracy", AT(answer_accuracy)},
+    {"answers_whole", AT(answers_whole)},
+    {"answer_nll", AT(answer_nll)},
 };
 
 /* The arrays a report looks at whole. Those by distance are reduced while reading (view_distance.c). */
@@ -133,6 +133,8 @@ static const char *const stored_names[] = {
     "contribution/kl_unrotate_predicted",
     "contribution/lift",
     "utility/pair",
+    "retrieval/context",
+    "retrieval/copy",
     "contribution/align_diagonal_head",
     "contribution/align_previous_head",
     "contribution/fit_kl_zero",

@@ -59,6 +59,7 @@ typedef struct rs_view_head {
     double fast_share;                     /* of the q.k two-norm, in the fastest quarter of the rotated pairs */
     double align_diagonal, align_previous; /* logit at distance 0, 1 over its Cauchy-Schwarz bound */
     double verdict[RS_VERDICTS];           /* share of the head's pairs */
+    double retrieval, copy;                /* of a task: attention to the context without position 0; copied tokens */
     int top_pair_q, top_pair_k;
     rs_head_kind kind; /* RS_HEAD_KINDS when attention was not measured */
 } rs_view_head;
@@ -101,6 +102,9 @@ typedef struct rs_report_view {
         *rope_words;
     const char *ids_sha256, *tokenizer, *bos, *perplexity_definition, *device, *compute, *probes, *schema_version,
         *seed;
+    const char *task;                                  /* "" for a text */
+    double answer_accuracy, answers_whole, answer_nll; /* of a task */
+    int64_t task_items;
     const char *warnings; /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
     double mean_nll, perplexity, seconds, tokens_per_second;

@@ -105,6 +105,8 @@ static const head_field head_fields[] = {
     {"moments/fit_zero", HEAD(fit_zero), false},
     {"moments/fit_unrotate", HEAD(fit_unrotate), false},
     {"moments/logit_variance", HEAD(logit_variance), false},
+    {"retrieval/context", HEAD(retrieval), false},
+    {"retrieval/copy", HEAD(copy), false},
     {"contribution/align_diagonal_head", HEAD(align_diagonal), false},
     {"contribution/align_previous_head", HEAD(align_previous), false},
 };

@@ -169,8 +169,49 @@ static rs_status say_utility(rs_report_view *v, rs_error *err) {
     return rs_view_add_finding(v, "utility", "fig-map", &t, err);
 }
 
+/* The heads that copy most: "l17h5 0.83". */
+static void say_copying(const rs_report_view *v, rs_text *t) {
+    enum { MOST = 3 };
+    const rs_view_head *best[MOST] = {NULL};
+    for (int64_t i = 0; i < v->n_head_rows; i++) {
+        const rs_view_head *h = &v->heads[i];
+        for (int k = 0; k < MOST; k++) {
+            if (!(h->copy > 0.0) || (best[k] != NULL && h->copy <= best[k]->copy)) continue;
+            memmove(best + k + 1, best + k, sizeof *best * (size_t)(MOST - 1 - k));
+            best[k] = h;
+            break;
+        }
+    }
+    for (int k = 0; k < MOST && best[k] != NULL; k++)
+        rs_text_printf(t, "%s layer %d head %d (%.2f of the answer's tokens)",
+                       k ? "," : ". The strongest copiers:", best[k]->layer, best[k]->head, best[k]->copy);
+}
+
+static rs_status say_task(rs_report_view *v, rs_error *err) {
+    rs_text t = {0};
+    char right[RS_SHOW_BYTES], whole[RS_SHOW_BYTES];
+    int64_t heads = 0, measured = 0;
+    if (v->task[0] == '\0') return RS_OK;
+    rs_text_printf(&t,
+                   "Task %s, %lld item%s: %s of the answer's tokens are the likeliest, %s of the answers as a whole",
+                   v->task, (long long)v->task_items, v->task_items == 1 ? "" : "s",
+                   rs_show_percent(right, v->answer_accuracy), rs_show_percent(whole, v->answers_whole));
+    for (int64_t i = 0; i < v->n_head_rows; i++)
+        heads += v->heads[i].retrieval > 0.5, measured += !isnan(v->heads[i].retrieval);
+    if (measured > 0) {
+        rs_text_printf(&t,
+                       ". %lld of %lld heads give more than half of their attention from question and answer to the "
+                       "context (retrieval heads)",
+                       (long long)heads, (long long)measured);
+        say_copying(v, &t);
+    }
+    rs_text_append(&t, ".");
+    return rs_view_add_finding(v, "task", "heads", &t, err);
+}
+
 rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
+    RS_TRY(say_task(v, err));
     RS_TRY(say_verdicts(v, err));
     RS_TRY(say_tried(v, err));
     RS_TRY(say_p_rope(v, err));

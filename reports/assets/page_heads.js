@@ -11,6 +11,8 @@ const headColumns = [
   { key: 'induction', name: 'induction', help: 'mean attention behind earlier occurrences of the token' },
   { key: 'entropy', name: 'entropy (nats)', help: 'mean entropy of a row' },
   { key: 'mean_distance', name: 'distance (tokens)', help: 'mean distance of the attention that is not on position 0' },
+  { key: 'retrieval', name: 'retrieval', help: 'attention from question and answer to the context, without position 0' },
+  { key: 'copy', name: 'copy', help: 'share of the answer’s tokens that its strongest key holds' },
   { key: 'fast_share', name: 'fast share', help: 'share of the q·k two-norm in the fastest quarter of the rotated pairs' },
   { key: 'positional', name: 'positional', help: 'share of its pairs that work by position' },
   { key: 'semantic', name: 'semantic', help: 'share of its pairs that work by content' },
@@ -29,7 +31,7 @@ const measuredColumns = headColumns.filter(c => heads.some(h => h[c.key] !== nul
 const kindOf = h => run.kinds.find(k => k.key === h.kind);
 const kindName = h => (kindOf(h) ? kindOf(h).name : '');
 /* Scores between 0 and 1 are read as two decimals, side by side. */
-const scoreKeys = new Set(['previous', 'first', 'diagonal', 'induction', 'entropy', 'fast_share', 'positional', 'semantic', 'idle']);
+const scoreKeys = new Set(['previous', 'first', 'diagonal', 'induction', 'entropy', 'retrieval', 'copy', 'fast_share', 'positional', 'semantic', 'idle']);
 
 function headCell(h, c) {
   const x = h[c.key];

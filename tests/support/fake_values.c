@@ -83,6 +83,8 @@ static double token_nll(const shape *f, const int64_t *at) {
     return level * -log(1.0 - 0.999 * uniform(f, 2, at[0], at[1])) * 0.9 + 0.02;
 }
 
+static double token_top1(const shape *f, const int64_t *at) { return at[1] == 0 ? NAN : token_nll(f, at) < 0.7; }
+
 /* ---- /frequency_norm ---- */
 
 static double profile(const shape *f, kind k, int64_t p) {
@@ -357,6 +359,8 @@ const fake_array fake_arrays[] = {
     {"rope/region", "layer,pair", "1", "0 kept, 1 blended, 2 scaled, 3 unrotated", RS_F32, rope_region, false},
     {"loss/token_nll", "sequence,position", "nats",
      "-ln p(token at this position | tokens before it); NaN at position 0", RS_F64, token_nll, false},
+    {"loss/token_top1", "sequence,position", "1",
+     "1 where no token is likelier than the one at this position; missing at position 0", RS_F32, token_top1, false},
     {NORM "q_mean", LHP, "1", "mean 2-norm of the pair of q over positions 1..T-1", RS_F32, q_mean, true},
     {NORM "q_rms", LHP, "1", "root mean square 2-norm of the pair of q", RS_F32, q_rms, true},
     {NORM "k_mean", LKP, "1", "mean 2-norm of the pair of k over positions 1..T-1", RS_F32, k_mean, true},
