@@ -100,6 +100,13 @@ def compare(model, folder, compute, bar, *more):
             # A rule with thresholds over numbers compared here: one that lies on its threshold may fall on either side.
             assert (a != b).mean() < 0.01, name
             continue
+        if "utility/" in name:
+            # A descent of at most 60 steps: a last bit of what it starts from becomes a step more or a mask a little further on.
+            # How far it got, and what it found, is the same on the whole.
+            if not name.endswith(("residual", "steps", "state/utility/head")):
+                moved = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64))) / scale
+                assert moved.mean() < 1e-4 and moved.max() < 0.02, f"{name}: {moved.mean():g}, {moved.max():g}"
+            continue
         # Without rotation some terms of the logit do not vary at all: what is stored then is rounding (1e-16), on either device.
         error = float(np.nanmax(np.abs(a.astype(np.float64) - b.astype(np.float64))) / max(scale, 1e-9))
         # The sums hold those counts too; all that is made of them is compared here.

@@ -58,8 +58,14 @@ static rs_status run_model(const char *folder, const int32_t *ids, found *out, r
     rs_device *device = NULL;
     rs_probes *probes = NULL;
     rs_run *run = NULL;
-    size_t n = 0;
-    const rs_probe_kind *const *kinds = rs_probe_kinds(&n); /* also those that run only when asked for */
+    size_t all = 0, n = 0;
+    const rs_probe_kind *const *known = rs_probe_kinds(&all); /* also those that run only when asked for */
+    const rs_probe_kind *kinds[32];
+    for (size_t i = 0; i < all && n < 32; i++) {
+        if (!known[i]->task) { /* these sequences are no task */
+            kinds[n++] = known[i];
+        }
+    }
     RS_TRY(rs_arena_create(&arena, err));
     RS_TRY(rs_checkpoint_open(folder, &checkpoint, err));
     RS_TRY(rs_graph_create(checkpoint, &(rs_graph_options){.context = T}, arena, &graph, err));
