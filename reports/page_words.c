@@ -117,19 +117,24 @@ static const struct {
     {"fig-loss", "loss by position"},
 };
 
-void rs_page_findings(rs_text *out, const rs_report_view *v) {
-    rs_text_append(out, "<ul class=\"findings\">\n");
+static void write_finding(rs_text *out, const rs_view_finding *f) {
+    rs_text_append(out, "<li>");
+    rs_write_html_text(out, f->text);
+    for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
+        if (strcmp(figures[k].figure, f->figure) == 0)
+            rs_text_printf(out, " <a href=\"#%s\">Figure: %s</a>", f->figure, figures[k].name);
+    rs_text_append(out, "</li>\n");
+}
+
+void rs_page_findings(rs_text *out, const rs_report_view *v, bool answer) {
+    int said = 0;
     for (int i = 0; i < v->n_findings; i++) {
-        const rs_view_finding *f = &v->findings[i];
-        rs_text_append(out, "<li>");
-        rs_write_html_text(out, f->text);
-        for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
-            if (strcmp(figures[k].figure, f->figure) == 0)
-                rs_text_printf(out, " <a href=\"#%s\">Figure: %s</a>", f->figure, figures[k].name);
-        rs_text_append(out, "</li>\n");
+        if (v->findings[i].answer != answer) continue;
+        rs_text_append(out, said++ ? "" : "<ul class=\"findings\">\n");
+        write_finding(out, &v->findings[i]);
     }
-    rs_text_append(out, "</ul>\n");
-    if (v->n_findings == 0) rs_text_append(out, "<p>The run holds no measure that this page can show.</p>\n");
+    rs_text_append(out, said ? "</ul>\n" : "");
+    if (v->n_findings == 0 && answer) rs_text_append(out, "<p>The run holds no measure that this page can show.</p>\n");
 }
 
 void rs_page_head_rules(rs_text *out, const rs_report_view *v) {

@@ -52,7 +52,7 @@ rs_status rs_write_page_payload(rs_text *out, const rs_report_view *v, rs_error 
 /* The page's words made from the view: HTML fragments, escaped (page_words.c). Commas in numbers become thin spaces. */
 void rs_write_html_text(rs_text *out, const char *s);
 void rs_page_lede(rs_text *out, const rs_report_view *v);
-void rs_page_findings(rs_text *out, const rs_report_view *v);
+void rs_page_findings(rs_text *out, const rs_report_view *v, bool answer); /* those that are it, or the others */
 void rs_page_head_rules(rs_text *out, const rs_report_view *v);
 void rs_page_rope(rs_text *out, const rs_report_view *v);
 void rs_page_loss(rs_text *out, const rs_report_view *v);

@@ -15,7 +15,8 @@ static void put_name(rs_page *p, rs_text *out) {
 }
 
 static void put_lede(rs_page *p, rs_text *out) { rs_page_lede(out, view_of(p)); }
-static void put_findings(rs_page *p, rs_text *out) { rs_page_findings(out, view_of(p)); }
+static void put_answer(rs_page *p, rs_text *out) { rs_page_findings(out, view_of(p), true); }
+static void put_findings(rs_page *p, rs_text *out) { rs_page_findings(out, view_of(p), false); }
 static void put_head_rules(rs_page *p, rs_text *out) { rs_page_head_rules(out, view_of(p)); }
 static void put_rope(rs_page *p, rs_text *out) { rs_page_rope(out, view_of(p)); }
 static void put_loss_words(rs_page *p, rs_text *out) { rs_page_loss(out, view_of(p)); }
@@ -61,6 +62,7 @@ static void put_data(rs_page *p, rs_text *out) {
 static const rs_page_marker markers[] = {
     {"name", put_name},
     {"lede", put_lede},
+    {"answer", put_answer},
     {"findings", put_findings},
     {"axis", put_axis},
     {"cost_title", put_cost_title},

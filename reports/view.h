@@ -67,6 +67,7 @@ typedef struct rs_view_head {
 /* A sentence made from the numbers and the figure that proves it. */
 typedef struct rs_view_finding {
     const char *key, *text, *figure; /* figure: id on the page, "" for none */
+    bool answer;                     /* says what the pairs are for or what that cost: stands before all pictures */
 } rs_view_finding;
 
 enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 12, RS_VIEW_BANDS = 8 };

@@ -313,6 +313,7 @@ static rs_status say_loss(rs_report_view *v, rs_error *err) {
 rs_status rs_view_say(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_view_say_purpose(v, err));
+    for (int i = 0; i < v->n_findings; i++) v->findings[i].answer = true;
     RS_TRY(say_nope(v, err));
     RS_TRY(say_norm(v, err));
     RS_TRY(say_peak(v, err));
