@@ -72,14 +72,22 @@ typedef struct row {
     double *p_rest, *log_rest;      /* [n_rest] the attention among them */
 } row;
 
+static rs_sampled_room room(const rs_probe_facts *facts) {
+    const rs_graph *g = facts->graph;
+    return (rs_sampled_room){.work = (g->max_pairs + LINES) * facts->positions,
+                             .increments = g->max_heads * (RS_C_TERMS * g->max_pairs + RS_CH_TERMS) + RS_CR_TERMS};
+}
+
+static int64_t host_bytes(const rs_probe_facts *facts, int threads) {
+    return rs_sampled_rows_bytes(facts, threads, room(facts));
+}
+
 static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
     rs_status st = RS_OK;
     rs_sampled_rows *s = NULL;
-    const rs_graph *g = facts->graph;
     *out = NULL;
     RS_TRY(RS_NEW(&s, 1, err));
-    RS_TRY(rs_sampled_rows_init(s, facts, b, d, (g->max_pairs + LINES) * facts->positions,
-                                g->max_heads * (RS_C_TERMS * g->max_pairs + RS_CH_TERMS) + RS_CR_TERMS, err));
+    RS_TRY(rs_sampled_rows_init(s, facts, b, d, room(facts), err));
     *out = s;
     s = NULL;
 out:
@@ -353,6 +361,7 @@ const rs_probe_kind rs_contribution = {
     .folds = RS_FOLDS,
     .wants = wants,
     .declare = declare,
+    .host_bytes = host_bytes,
     .begin = begin,
     .observe = observe,
     .end = end,

@@ -63,17 +63,24 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
 /* A thread's doubles: parts [F, T], logits of all rows [RS_SAMPLE_ROWS, T], lines [T], work of the two others. */
 enum { LINES = 8 };
 
-static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
-    rs_status st = RS_OK;
-    rs_sampled_rows *s = NULL;
+static rs_sampled_room room(const rs_probe_facts *facts) {
     const rs_graph *g = facts->graph;
     int64_t T = facts->positions, swaps = rs_swap_work(T), anova = rs_anova_work(T);
     int64_t per_head = RS_LEVELS * RS_LEVEL_TERMS + RS_SWAP_TERMS * (1 + g->max_pairs) + RS_ANOVA_TERMS;
+    return (rs_sampled_room){.work = (g->max_pairs + RS_SAMPLE_ROWS + LINES) * T + (swaps > anova ? swaps : anova),
+                             .increments = g->max_heads * per_head + 1};
+}
+
+static int64_t host_bytes(const rs_probe_facts *facts, int threads) {
+    return rs_sampled_rows_bytes(facts, threads, room(facts));
+}
+
+static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_sampled_rows *s = NULL;
     *out = NULL;
     RS_TRY(RS_NEW(&s, 1, err));
-    RS_TRY(rs_sampled_rows_init(s, facts, b, d,
-                                (g->max_pairs + RS_SAMPLE_ROWS + LINES) * T + (swaps > anova ? swaps : anova),
-                                g->max_heads * per_head + 1, err));
+    RS_TRY(rs_sampled_rows_init(s, facts, b, d, room(facts), err));
     *out = s;
     s = NULL;
 out:
@@ -337,6 +344,7 @@ const rs_probe_kind rs_position_content = {
     .folds = RS_FOLDS,
     .wants = wants,
     .declare = declare,
+    .host_bytes = host_bytes,
     .begin = begin,
     .observe = observe,
     .end = end,

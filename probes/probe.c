@@ -189,6 +189,14 @@ out:
     return st;
 }
 
+int64_t rs_probes_host_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int threads) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += kinds[i]->host_bytes ? kinds[i]->host_bytes(facts, threads) : 0;
+    }
+    return sum;
+}
+
 rs_status rs_probes_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int64_t *bytes,
                           rs_error *err) {
     rs_status st = RS_OK;

@@ -51,6 +51,8 @@ typedef struct rs_probe_kind {
      * "state/<probe>/sequences" [fold], which the runner fills: how many sequences each fold has seen. At most
      * RS_PROBE_STATES. Shapes may depend on the layer. */
     rs_status (*declare)(const rs_probe_facts *facts, int layer, rs_arrays *state, rs_error *err);
+    /* Host memory that begin takes with that many threads, for the plan. NULL: little. */
+    int64_t (*host_bytes)(const rs_probe_facts *facts, int threads);
     /* Per-run scratch (maps on the device, token lists). May be NULL when none is needed. */
     rs_status (*begin)(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **scratch, rs_error *err);
     /* Queues ops that add this frame to the state of its fold (sequence mod folds). */
@@ -98,6 +100,8 @@ rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs
                            rs_error *err);
 /* The hook to hand to rs_run_create; valid while the probes live. */
 rs_hook rs_probes_hook(rs_probes *p);
+/* Host bytes of the probes' own, with that many threads: for the plan. */
+int64_t rs_probes_host_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int threads);
 /* Device bytes of state of the largest layer, all probes: for the plan. */
 rs_status rs_probes_bytes(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts, int64_t *bytes,
                           rs_error *err);

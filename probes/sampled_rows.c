@@ -24,26 +24,48 @@ static largest largest_layer(const rs_graph *g) {
     return m;
 }
 
-rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, const rs_backend *b, rs_device *d,
-                               int64_t work_cells, int64_t increments, rs_error *err) {
-    rs_status st = RS_OK;
+/* Doubles of each block. */
+enum { GAIN, COS, SIN, Q, K, Q_MEAN, K_MEAN, INCREMENT, FOLD, WORK, BLOCKS };
+static void block_sizes(const rs_probe_facts *facts, int threads, const rs_sampled_room *room, size_t n[BLOCKS]) {
     largest m = largest_layer(facts->graph);
-    size_t T = (size_t)facts->positions;
+    size_t T = (size_t)facts->positions, span = m.pairs * (T + RS_ROWS_SHIFT);
+    const size_t sizes[BLOCKS] = {[GAIN] = m.pairs,
+                                  [COS] = span,
+                                  [SIN] = span,
+                                  [Q] = RS_SAMPLE_ROWS * m.heads * 2 * m.pairs,
+                                  [K] = m.kv_heads * m.pairs * 2 * T,
+                                  [Q_MEAN] = m.heads * 2 * m.pairs,
+                                  [K_MEAN] = m.kv_heads * 2 * m.pairs,
+                                  [INCREMENT] = (size_t)room->increments,
+                                  [FOLD] = (size_t)room->increments,
+                                  [WORK] = (size_t)threads * (size_t)room->work};
+    memcpy(n, sizes, sizeof sizes);
+}
+
+int64_t rs_sampled_rows_bytes(const rs_probe_facts *facts, int threads, rs_sampled_room room) {
+    size_t n[BLOCKS], sum = 0;
+    block_sizes(facts, threads, &room, n);
+    for (int i = 0; i < BLOCKS; i++) {
+        sum += n[i];
+    }
+    return (int64_t)(sum * sizeof(double));
+}
+
+rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, const rs_backend *b, rs_device *d,
+                               rs_sampled_room room, rs_error *err) {
+    rs_status st = RS_OK;
+    size_t n[BLOCKS];
     rs_device_info info = {0};
     b->info(d, &info);
     *s = (rs_sampled_rows){
-        .T = facts->positions, .layer_number = -1, .work_cells = work_cells, .increments = increments};
+        .T = facts->positions, .layer_number = -1, .work_cells = room.work, .increments = room.increments};
     s->threads = info.threads > 0 ? info.threads : omp_get_max_threads();
-    RS_TRY(RS_NEW(&s->gain, m.pairs, err));
-    RS_TRY(RS_NEW(&s->cos, m.pairs * (T + RS_ROWS_SHIFT), err));
-    RS_TRY(RS_NEW(&s->sin, m.pairs * (T + RS_ROWS_SHIFT), err));
-    RS_TRY(RS_NEW(&s->q, RS_SAMPLE_ROWS * m.heads * 2 * m.pairs, err));
-    RS_TRY(RS_NEW(&s->k, m.kv_heads * m.pairs * 2 * T, err));
-    RS_TRY(RS_NEW(&s->q_mean, m.heads * 2 * m.pairs, err));
-    RS_TRY(RS_NEW(&s->k_mean, m.kv_heads * 2 * m.pairs, err));
-    RS_TRY(RS_NEW(&s->increment, (size_t)increments, err));
-    RS_TRY(RS_NEW(&s->fold, (size_t)increments, err));
-    RS_TRY(RS_NEW(&s->work, (size_t)s->threads * (size_t)work_cells, err));
+    block_sizes(facts, s->threads, &room, n);
+    double **block[BLOCKS] = {&s->gain,   &s->cos,    &s->sin,       &s->q,    &s->k,
+                              &s->q_mean, &s->k_mean, &s->increment, &s->fold, &s->work};
+    for (int i = 0; i < BLOCKS; i++) {
+        RS_TRY(RS_NEW(block[i], n[i], err));
+    }
 out:
     return st;
 }

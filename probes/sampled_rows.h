@@ -42,11 +42,16 @@ typedef struct rs_sampled_rows {
     int threads;
 } rs_sampled_rows;
 
-/* Room for the largest layer of the run. work_cells: doubles that each thread needs of its own; increments: cells of
- * one fold of the state in the largest layer. Zero-initialise; free with rs_sampled_rows_deinit, also after a failure.
- */
+/* What a probe needs beside the rows, in doubles: work of each thread; one fold of its state in the largest layer. */
+typedef struct rs_sampled_room {
+    int64_t work, increments;
+} rs_sampled_room;
+
+/* Room for the largest layer of the run. Zero-initialise; free with rs_sampled_rows_deinit, also after a failure. */
 rs_status rs_sampled_rows_init(rs_sampled_rows *s, const rs_probe_facts *facts, const rs_backend *b, rs_device *d,
-                               int64_t work_cells, int64_t increments, rs_error *err);
+                               rs_sampled_room room, rs_error *err);
+/* Host memory that rs_sampled_rows_init takes. */
+int64_t rs_sampled_rows_bytes(const rs_probe_facts *facts, int threads, rs_sampled_room room);
 void rs_sampled_rows_deinit(rs_sampled_rows *s);
 
 /* Takes the frame of RS_SITE_K_ROPE: chooses the rows, reads q and k, makes the tables of a new layer. n_rows is 0 for

@@ -47,6 +47,16 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
     rs_free(s);
 }
 
+static rs_sampled_room room(const rs_probe_facts *facts) {
+    return (rs_sampled_room){.work = facts->positions + (RS_ST_KEYS + 1) * 2 * (int64_t)facts->graph->max_pairs,
+                             .increments = facts->graph->max_heads * RS_ST_TERMS};
+}
+
+/* Its tables [2 F, F] twice are small beside the rows. */
+static int64_t host_bytes(const rs_probe_facts *facts, int threads) {
+    return rs_sampled_rows_bytes(facts, threads, room(facts));
+}
+
 static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
     rs_status st = RS_OK;
     scratch *s = NULL;
@@ -54,8 +64,7 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     *out = NULL;
     RS_TRY(RS_NEW(&s, 1, err));
     s->tables_layer = -1;
-    RS_TRY(rs_sampled_rows_init(&s->rows, facts, b, d, facts->positions + (RS_ST_KEYS + 1) * 2 * F,
-                                facts->graph->max_heads * RS_ST_TERMS, err));
+    RS_TRY(rs_sampled_rows_init(&s->rows, facts, b, d, room(facts), err));
     RS_TRY(RS_NEW(&s->tables.mean, (size_t)(2 * F), err));
     RS_TRY(RS_NEW(&s->tables.minus, (size_t)(2 * F * F), err));
     RS_TRY(RS_NEW(&s->tables.plus, (size_t)(2 * F * F), err));
@@ -179,6 +188,7 @@ const rs_probe_kind rs_stability = {
     .folds = RS_FOLDS,
     .wants = wants,
     .declare = declare,
+    .host_bytes = host_bytes,
     .begin = begin,
     .observe = observe,
     .end = end,

@@ -58,18 +58,35 @@ static int64_t widest_value(const rs_graph *g) {
     return most;
 }
 
+/* Of a thread: queries, outputs, lines, the mask and the solver's own. */
+static rs_sampled_room room(const rs_probe_facts *facts) {
+    const rs_graph *g = facts->graph;
+    int64_t D = 2 * (int64_t)g->max_pairs, Dv = widest_value(g), rows = RS_SAMPLE_ROWS;
+    return (rs_sampled_room){.work = rows * D + rows * Dv + 3 * facts->positions + 2 * Dv + 6 * D,
+                             .increments = g->max_heads * (D + RS_UT_TERMS)};
+}
+
+/* Values and rotated keys of a sequence, in doubles. */
+static int64_t key_cells(const rs_probe_facts *facts) {
+    return facts->graph->max_kv_heads * 2 * (int64_t)facts->graph->max_pairs * facts->positions;
+}
+static int64_t value_cells(const rs_probe_facts *facts) {
+    return facts->graph->max_kv_heads * widest_value(facts->graph) * facts->positions;
+}
+
+static int64_t host_bytes(const rs_probe_facts *facts, int threads) {
+    return rs_sampled_rows_bytes(facts, threads, room(facts)) +
+           (key_cells(facts) + value_cells(facts)) * (int64_t)sizeof(double);
+}
+
 static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_device *d, void **out, rs_error *err) {
     rs_status st = RS_OK;
     scratch *s = NULL;
-    const rs_graph *g = facts->graph;
-    int64_t T = facts->positions, D = 2 * (int64_t)g->max_pairs, Dv = widest_value(g), rows = RS_SAMPLE_ROWS;
     *out = NULL;
     RS_TRY(RS_NEW(&s, 1, err));
-    /* queries, outputs, lines, the mask and the solver's own */
-    RS_TRY(rs_sampled_rows_init(&s->rows, facts, b, d, rows * D + rows * Dv + 3 * T + 2 * Dv + 6 * D,
-                                g->max_heads * (D + RS_UT_TERMS), err));
-    RS_TRY(RS_NEW(&s->v, (size_t)(g->max_kv_heads * Dv * T), err));
-    RS_TRY(RS_NEW(&s->k, (size_t)(g->max_kv_heads * D * T), err));
+    RS_TRY(rs_sampled_rows_init(&s->rows, facts, b, d, room(facts), err));
+    RS_TRY(RS_NEW(&s->v, (size_t)value_cells(facts), err));
+    RS_TRY(RS_NEW(&s->k, (size_t)key_cells(facts), err));
     *out = s;
     s = NULL;
 out:
@@ -190,6 +207,7 @@ const rs_probe_kind rs_utility = {
     .folds = RS_FOLDS,
     .wants = wants,
     .declare = declare,
+    .host_bytes = host_bytes,
     .begin = begin,
     .observe = observe,
     .end = end,

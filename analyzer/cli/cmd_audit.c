@@ -36,7 +36,7 @@ typedef struct audit {
     rs_probe_facts facts;
     rs_record record;
     rs_plan plan;
-    int64_t probe_bytes;
+    int64_t probe_bytes, host_bytes; /* of statistics on the device; of probes on the host */
     rs_progress progress;
 } audit;
 
@@ -93,7 +93,7 @@ static rs_status check_probes(audit *a, rs_error *err) {
             a->kind[kept++] = k;
         } else if (a->o->probes.count > 0) {
             return rs_fail(err, RS_E_UNAVAILABLE, "--probe %s: %s", k->name, why.message);
-        } else {
+        } else if (!k->task) { /* nobody who reads a text misses what is of tasks */
             rs_note(a->o->input.quiet, "probe %s is left out: %s", k->name, why.message);
         }
     }
@@ -119,6 +119,11 @@ static rs_run_options run_options(const audit *a) {
                             .last_layer = -1};
 }
 
+/* What the device must have; where it is the host, with what probes keep there. */
+static int64_t on_device(const audit *a) {
+    return a->plan.total + 2 * a->probe_bytes + (a->shards.info.card ? 0 : a->host_bytes);
+}
+
 static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     rs_run_options ro = run_options(a);
@@ -126,7 +131,8 @@ static rs_status make_plan(audit *a, rs_error *err) {
     char need[32], have[32];
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
-    uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)(a->plan.total + 2 * a->probe_bytes);
+    a->host_bytes = rs_probes_host_bytes(a->kind, a->n_kinds, &a->facts, a->shards.info.threads);
+    uint64_t free_bytes = a->shards.info.memory_bytes, total = (uint64_t)on_device(a);
     if (free_bytes > 0 && total > free_bytes) {
         st = rs_fail(err, RS_E_UNAVAILABLE,
                      "this run needs %s of memory on its device and %s are free; take fewer sequences (--sequences) or "
@@ -167,7 +173,11 @@ static rs_status print_plan(audit *a, rs_error *err) {
     print_bytes(&t, "activations of one sequence, tiles", a->plan.scratch);
     print_bytes(&t, "vocabulary and logit chunks", a->plan.vocabulary);
     print_bytes(&t, "statistics of one layer", 2 * a->probe_bytes);
-    print_bytes(&t, "in all, beside the program and its libraries", a->plan.total + 2 * a->probe_bytes);
+    if (a->host_bytes > 0) {
+        print_bytes(&t, a->shards.info.card ? "sampled rows of probes (on the host)" : "sampled rows of probes",
+                    a->host_bytes);
+    }
+    print_bytes(&t, "in all, beside the program and its libraries", on_device(a));
     rs_text_printf(&t, "  %-44s %12s\n", "free now", rs_format_bytes(memory, a->shards.info.memory_bytes));
     rs_text_printf(&t, "reads     %s of weights, once\n", rs_format_bytes(memory, (uint64_t)a->plan.stored_bytes));
     rs_text_printf(
