@@ -32,11 +32,11 @@ function headsWords(q, l) {
 
 /* --- geometry --- */
 
-function geometry(width) {
+function geometry(width, least) {
   const L = run.n_layers, F = run.n_pairs, ropes = run.ropes.filter(r => r.rotated > 0).slice(0, 3);
   const marks = run.rotates && ropes.length === 1 ? contextMarks(ropes[0]) : [];
   const left = 62, right = rowNotes().some(Boolean) ? 74 : 14, top = 16 + (ropes.length ? 14 + 20 * ropes.length : 0) + 14 * marks.length, bottom = 40;
-  const cw = Math.max(F > 96 ? 5 : 8, Math.min(34, (width - left - right) / F));
+  const cw = Math.max(least || (F > 96 ? 5 : 8), Math.min(34, (width - left - right) / F));
   const ch = L <= 24 ? 18 : L <= 40 ? 14 : L <= 64 ? 10 : 8;
   return { L, F, ropes, marks, left, right, top, bottom, cw, ch, w: cw * F, h: ch * L };
 }
@@ -106,7 +106,7 @@ function drawMarks(svg, geo) {
 
 function drawFrame(svg, geo) {
   const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${geo.left},${geo.top})`);
-  const rows = geo.ch >= 12 ? 2 : 5, columns = Math.max(1, [1, 2, 4, 8, 16].find(s => s * geo.cw >= 22) || 16);
+  const rows = geo.ch >= 12 ? 2 : 5, columns = Math.max(1, [1, 2, 4, 8, 16].find(s => s * geo.cw >= (geo.F > 100 ? 28 : 22)) || 16);
   for (let l = 0; l < geo.L; l++) {
     if (l % rows) continue;
     g.append('text').attr('x', -6).attr('y', (l + 0.5) * geo.ch + 4).attr('text-anchor', 'end').text(l);

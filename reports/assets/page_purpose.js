@@ -82,7 +82,7 @@ function wherePicture(figure) {
     open: () => cellVerdicts(panel, cursor.at.l, cursor.at.p, close),
   });
   const draw = width => {
-    const geo = (state.geo = geometry(width)), size = s => s.attr('width', geo.left + geo.w + geo.right).attr('height', geo.top + geo.h + geo.bottom).attr('aria-hidden', 'true');
+    const geo = (state.geo = geometry(width, 3)), size = s => s.attr('width', geo.left + geo.w + geo.right).attr('height', geo.top + geo.h + geo.bottom).attr('aria-hidden', 'true');
     holder.style.width = geo.left + geo.w + geo.right + 'px';
     const svg = size(d3.create('svg')), marks = size(d3.create('svg')).attr('class', 'overlay');
     drawFrame(svg, geo);
