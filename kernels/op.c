@@ -89,10 +89,7 @@ static const struct {
                              F64_ARG(logit_sample, head_out, "H6", WRITTEN)}},
     [RS_OP_PATTERN_REDUCE] = {"pattern_reduce",
                               {F32_ARG(pattern_reduce, p, "HRC", 0), F32_ARG(pattern_reduce, stats, "HR2", 0),
-                               I32_ARG(pattern_reduce, duplicate_start, "U", OPTIONAL),
-                               I32_ARG(pattern_reduce, duplicate_column, "N", OPTIONAL),
-                               I32_ARG(pattern_reduce, induction_start, "U", OPTIONAL),
-                               I32_ARG(pattern_reduce, induction_column, "M", OPTIONAL),
+                               I32_ARG(pattern_reduce, ids, "T", OPTIONAL),
                                F64_ARG(pattern_reduce, sums, "H9", WRITTEN),
                                F64_ARG(pattern_reduce, profile, "HT", WRITTEN | OPTIONAL),
                                F64_ARG(pattern_reduce, map, "HBB", WRITTEN | OPTIONAL)}},
@@ -282,17 +279,12 @@ static rs_status check_pattern_reduce(const rs_op *op, const sizes *s, rs_error 
     rs_status st = RS_OK;
     const rs_op_pattern_reduce *p = &op->u.pattern_reduce;
     RS_TRY(check_tile(op, p->row0, p->col0, p->window, err));
-    RS_TRY(expect(op, s->of['U'] == 0 || s->of['U'] == p->positions + 1, "list starts must have positions + 1 entries",
-                  err));
-    RS_TRY(expect(op, s->of['T'] == 0 || s->of['T'] == p->positions, "'profile' must have an entry per position", err));
+    RS_TRY(expect(op, s->of['T'] == 0 || s->of['T'] == p->positions,
+                  "'ids' and 'profile' must have an entry per position", err));
     RS_TRY(expect(op, p->positions >= p->row0 + s->of['R'] && p->col0 + s->of['C'] <= p->positions,
                   "the tile reaches past the last position", err));
     RS_TRY(
         expect(op, p->col0 + s->of['C'] >= p->row0 + s->of['R'], "the tile must reach its last row's position", err));
-    RS_TRY(expect(op, rs_view_present(&p->duplicate_start) == rs_view_present(&p->duplicate_column),
-                  "'duplicate_start' and 'duplicate_column' must both be there or both be absent", err));
-    RS_TRY(expect(op, rs_view_present(&p->induction_start) == rs_view_present(&p->induction_column),
-                  "'induction_start' and 'induction_column' must both be there or both be absent", err));
 out:
     return st;
 }

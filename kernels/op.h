@@ -242,11 +242,11 @@ typedef struct rs_op_logit_sample {
 
 /* Sums over the query rows t >= 1 of the tile (t = row0 + r). All outputs are f64 and added to; absent ones are
  * skipped. sums[h]: RS_PATTERN_DIAGONAL p[t,t]; PREVIOUS p[t,t-1]; FIRST p[t,0]; ENTROPY (from stats); SQUARE sum_c
- * p^2; DUPLICATE / INDUCTION: sum of p over the columns listed for t; MASS sum_c p; ROWS number of rows profile[h, d]:
- * sum of p[t, t-d]                               d = 0..T-1 skip_first: SQUARE and profile leave column 0 (the sink)
- * out; all other outputs are unaffected map[h, i, j]: sum of p over rows of block i and columns of block j, block =
- * position * B / T_map (row 0 included) Lists: duplicate_start[t] .. duplicate_start[t+1]-1 index duplicate_column
- * (positions < t), ascending. */
+ * p^2; MASS sum_c p; ROWS number of rows; and with ids (Olsson et al. 2022), over the columns 1 <= c < t: DUPLICATE
+ * p[t,c] where ids[c] = ids[t], the token itself as it stood before; INDUCTION p[t,c] where ids[c-1] = ids[t], what
+ * followed it. profile[h, d]   sum of p[t, t-d], d = 0..T-1 map[h, i, j]    sum of p over rows of block i and columns
+ * of block j, block = position * B / T (row 0 included) skip_first: SQUARE and profile leave column 0 (the sink) out;
+ * all other outputs are unaffected. */
 enum {
     RS_PATTERN_DIAGONAL,
     RS_PATTERN_PREVIOUS,
@@ -260,15 +260,14 @@ enum {
     RS_PATTERN_SUMS
 };
 typedef struct rs_op_pattern_reduce {
-    rs_view p;                                 /* [H, R, C] */
-    rs_view stats;                             /* [H, R, 2] from SOFTMAX */
-    rs_view duplicate_start, duplicate_column; /* [T+1] i32, [n] i32 | absent */
-    rs_view induction_start, induction_column; /* [T+1] i32, [n] i32 | absent */
-    rs_view sums;                              /* [H, RS_PATTERN_SUMS] f64 */
-    rs_view profile;                           /* [H, T] f64 | absent */
-    rs_view map;                               /* [H, B, B] f64 | absent */
-    int64_t row0, col0, window, positions;     /* positions = T */
-    bool skip_first;                           /* leave the sink's column out of SQUARE and profile */
+    rs_view p;                             /* [H, R, C] */
+    rs_view stats;                         /* [H, R, 2] from SOFTMAX */
+    rs_view ids;                           /* [T] i32: tokens of the sequence | absent */
+    rs_view sums;                          /* [H, RS_PATTERN_SUMS] f64 */
+    rs_view profile;                       /* [H, T] f64 | absent */
+    rs_view map;                           /* [H, B, B] f64 | absent */
+    int64_t row0, col0, window, positions; /* positions = T */
+    bool skip_first;                       /* leave the sink's column out of SQUARE and profile */
 } rs_op_pattern_reduce;
 
 /* What a whole sequence's profile (PATTERN_REDUCE: sums over the query rows 1..T-1, by distance) gives, per head h,

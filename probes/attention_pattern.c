@@ -21,13 +21,12 @@ enum {
 }; /* order of declaration = index into rs_probe_state */
 
 typedef struct scratch {
-    rs_token_lists lists;
-    rs_mem *start;            /* [RS_LISTS, T + 1] i32 */
-    rs_mem *column[RS_LISTS]; /* [room] i32 */
-    int64_t room[RS_LISTS];   /* entries that fit on the device */
-    rs_mem *profile;          /* [H, T] f64 of the sequence at hand */
-    rs_mem *listed;           /* [RS_LISTS] f64: rows with a list in the sequence at hand */
-    rs_mem *points_at;        /* [points] i32: first distance of each bin of the stored profile */
+    rs_token_repeats repeats;
+    double rows[RS_LISTS]; /* of the sequence at hand */
+    rs_mem *ids;           /* [T] i32: its tokens */
+    rs_mem *profile;       /* [H, T] f64 of it */
+    rs_mem *listed;        /* [RS_LISTS] f64: rows on their way into the state */
+    rs_mem *points_at;     /* [points] i32: first distance of each bin of the stored profile */
     int64_t points, positions;
 } scratch;
 
@@ -76,11 +75,8 @@ out:
 
 static void end(void *ctx, const rs_backend *b, rs_device *d) {
     scratch *s = ctx;
-    rs_token_lists_deinit(&s->lists);
-    b->release(d, s->start);
-    for (int i = 0; i < RS_LISTS; i++) {
-        b->release(d, s->column[i]);
-    }
+    rs_token_repeats_deinit(&s->repeats);
+    b->release(d, s->ids);
     b->release(d, s->profile);
     b->release(d, s->listed);
     b->release(d, s->points_at);
@@ -112,8 +108,8 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     }
     RS_TRY(RS_NEW(&s, 1, err));
     s->positions = facts->positions;
-    RS_TRY(rs_token_lists_init(&s->lists, facts->positions, facts->graph->vocab, err));
-    RS_TRY(b->alloc(d, RS_LISTS * (T + 1) * sizeof(int32_t), &s->start, err));
+    RS_TRY(rs_token_repeats_init(&s->repeats, facts->positions, facts->graph->vocab, err));
+    RS_TRY(b->alloc(d, T * sizeof(int32_t), &s->ids, err));
     RS_TRY(b->alloc(d, H * T * sizeof(double), &s->profile, err));
     RS_TRY(b->alloc(d, RS_LISTS * sizeof(double), &s->listed, err));
     RS_TRY(write_points(s, b, d, err));
@@ -129,70 +125,36 @@ out:
 /* --- one sequence
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static rs_status write_list(scratch *s, int which, const rs_frame *f, rs_error *err) {
-    rs_status st = RS_OK;
-    const rs_token_list *list = &s->lists.list[which];
-    size_t starts = (size_t)(s->positions + 1) * sizeof *list->start;
-    if (list->room > s->room[which]) {
-        f->backend->release(f->device, s->column[which]);
-        s->column[which] = NULL;
-        s->room[which] = 0;
-        RS_TRY(f->backend->alloc(f->device, (size_t)list->room * sizeof *list->column, &s->column[which], err));
-        s->room[which] = list->room;
-    }
-    RS_TRY(f->backend->write(f->device, s->start, (size_t)which * starts, list->start, starts, err));
-    if (list->start[s->positions] > 0) {
-        RS_TRY(f->backend->write(f->device, s->column[which], 0, list->column,
-                                 (size_t)list->start[s->positions] * sizeof *list->column, err));
-    }
-out:
-    return st;
-}
-
 static rs_status begin_sequence(scratch *s, const rs_frame *f, rs_error *err) {
     rs_status st = RS_OK;
-    RS_TRY(rs_token_lists_build(&s->lists, f->ids, err));
-    for (int i = 0; i < RS_LISTS; i++) {
-        RS_TRY(write_list(s, i, f, err));
-    }
+    RS_TRY(rs_token_repeats_count(&s->repeats, f->ids, s->rows, err));
+    RS_TRY(f->backend->write(f->device, s->ids, 0, f->ids, (size_t)s->positions * sizeof *f->ids, err));
     RS_TRY(f->backend->zero(f->device, s->profile, 0, (size_t)(f->layer_info->heads * s->positions) * sizeof(double),
                             err));
 out:
     return st;
 }
 
-static rs_view list_start(const scratch *s, int which) {
-    return rs_view_1d(s->start, (size_t)which * (size_t)(s->positions + 1) * sizeof(int32_t), RS_I32, s->positions + 1);
-}
-
 static rs_status reduce(const scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
     rs_op op = {.kind = RS_OP_PATTERN_REDUCE,
-                .u.pattern_reduce = {
-                    .p = f->view,
-                    .stats = f->row_stats,
-                    .duplicate_start = list_start(s, RS_LIST_DUPLICATE),
-                    .duplicate_column = rs_view_1d(s->column[RS_LIST_DUPLICATE], 0, RS_I32, s->room[RS_LIST_DUPLICATE]),
-                    .induction_start = list_start(s, RS_LIST_INDUCTION),
-                    .induction_column = rs_view_1d(s->column[RS_LIST_INDUCTION], 0, RS_I32, s->room[RS_LIST_INDUCTION]),
-                    .sums = state->view[S_SUMS],
-                    .profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
-                    .map = state->view[S_MAP],
-                    .row0 = f->row0,
-                    .col0 = f->col0,
-                    .window = f->layer_info->window,
-                    .positions = s->positions,
-                    .skip_first = true}};
+                .u.pattern_reduce = {.p = f->view,
+                                     .stats = f->row_stats,
+                                     .ids = rs_view_1d(s->ids, 0, RS_I32, s->positions),
+                                     .sums = state->view[S_SUMS],
+                                     .profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
+                                     .map = state->view[S_MAP],
+                                     .row0 = f->row0,
+                                     .col0 = f->col0,
+                                     .window = f->layer_info->window,
+                                     .positions = s->positions,
+                                     .skip_first = true}};
     return rs_run_ops(f->backend, f->device, &op, 1, err);
 }
 
 /* The profile of a whole sequence, and how many of its rows had a list, into the state. */
 static rs_status end_sequence(scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
     rs_status st = RS_OK;
-    double rows[RS_LISTS];
     rs_view counted = state->view[S_LISTED];
-    for (int i = 0; i < RS_LISTS; i++) {
-        rows[i] = (double)s->lists.list[i].rows;
-    }
     rs_op ops[2] = {
         {.kind = RS_OP_PROFILE_REDUCE,
          .u.profile_reduce = {.profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
@@ -206,7 +168,7 @@ static rs_status end_sequence(scratch *s, const rs_frame *f, const rs_probe_stat
                    .y = rs_view_2d(counted.mem, counted.offset, RS_F64, 1, RS_LISTS),
                    .a = 1,
                    .b = 1}}};
-    RS_TRY(f->backend->write(f->device, s->listed, 0, rows, sizeof rows, err));
+    RS_TRY(f->backend->write(f->device, s->listed, 0, s->rows, sizeof s->rows, err));
     RS_TRY(rs_run_ops(f->backend, f->device, ops, 2, err));
 out:
     return st;

@@ -106,15 +106,15 @@ static int64_t first_seen(const pattern_job *j, int64_t t) {
     return o->window > 0 ? most(0, t - o->window + 1 - o->col0) : 0;
 }
 
-/* Sum of p over the columns listed for position t. */
-static double listed(const pattern_job *j, const float *row, int64_t t, const rs_view *start, const rs_view *column) {
-    const int32_t *at = rs_cpu_data(start), *col = rs_cpu_data(column);
-    double sum = 0;
-    for (int64_t i = at ? at[t] : 0; at && i < at[t + 1]; i++) {
-        int64_t c = col[i] - j->o->col0;
-        if (c >= 0 && c < j->cols) sum += (double)row[c];
-    }
-    return sum;
+/* DUPLICATE and INDUCTION of the row at position t. */
+static void add_repeats(const pattern_job *j, const float *row, int64_t t, double *sums) {
+    const int32_t *ids = rs_cpu_data(&j->o->ids);
+    int64_t first = most(first_seen(j, t), j->o->col0 == 0), n = t - j->o->col0 - first;
+    double found[2] = {0, 0};
+    if (!ids || n <= 0) return;
+    j->hot->repeat_sums(row + first, ids + j->o->col0 + first, ids[t], n, found);
+    sums[RS_PATTERN_DUPLICATE] += found[0];
+    sums[RS_PATTERN_INDUCTION] += found[1];
 }
 
 /* Single entries of the row at position t >= 1. */
@@ -126,8 +126,7 @@ static void add_entries(const pattern_job *j, int64_t h, int64_t r, double *sums
     if (c >= 1 && c <= j->cols) sums[RS_PATTERN_PREVIOUS] += (double)row[c - 1];
     if (o->col0 == 0) sums[RS_PATTERN_FIRST] += (double)row[0];
     sums[RS_PATTERN_ENTROPY] += (double)stats[h * o->stats.stride[0] + r * o->stats.stride[1] + 1];
-    sums[RS_PATTERN_DUPLICATE] += listed(j, row, t, &o->duplicate_start, &o->duplicate_column);
-    sums[RS_PATTERN_INDUCTION] += listed(j, row, t, &o->induction_start, &o->induction_column);
+    add_repeats(j, row, t, sums);
     sums[RS_PATTERN_ROWS] += 1;
 }
 
@@ -195,24 +194,12 @@ static void add_profile(const pattern_job *j, int64_t h) {
         add_distances(j, h, r, least(RS_HOT_PROFILE_ROWS, j->rows - r), profile);
 }
 
-static rs_status check_list(const char *what, const rs_view *start, const rs_view *column, rs_error *err) {
-    const int32_t *at = rs_cpu_data(start);
-    for (int64_t t = 0; at && t + 1 < start->dim[0]; t++) {
-        if (at[t] < 0 || at[t + 1] < at[t] || at[t + 1] > column->dim[0])
-            return rs_fail(err, RS_E_INTERNAL, "op pattern_reduce: list '%s' of position %lld is %d to %d of %lld",
-                           what, (long long)t, (int)at[t], (int)at[t + 1], (long long)column->dim[0]);
-    }
-    return RS_OK;
-}
-
 rs_status rs_cpu_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
-    rs_status st = RS_OK;
+    (void)err;
     const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
     int64_t H = o->p.dim[0];
     pattern_job j = {
         .hot = d->hot, .o = o, .rows = o->p.dim[1], .cols = o->p.dim[2], .skipped = o->skip_first && o->col0 == 0};
-    RS_TRY(check_list("duplicate", &o->duplicate_start, &o->duplicate_column, err));
-    RS_TRY(check_list("induction", &o->induction_start, &o->induction_column, err));
     int parts = rs_view_present(&o->profile) ? 2 : 1;
     /* Two units per head: the profile, and all the rest. */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(rs_cpu_threads(d, H *j.rows *j.cols))
@@ -220,8 +207,7 @@ rs_status rs_cpu_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
         if (unit < H) add_sums(&j, unit);
         else add_profile(&j, unit - H);
     }
-out:
-    return st;
+    return RS_OK;
 }
 
 /* ---- profiles ---- */

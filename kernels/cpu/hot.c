@@ -43,6 +43,7 @@ const rs_cpu_hot JOIN(rs_cpu_hot_, RS_ISA) = {
     .panel_tile = panel_tile,
     .pair_rows = pair_rows,
     .block_sums = block_sums,
+    .repeat_sums = repeat_sums,
     .profile_rows = profile_rows,
     .sample_key = sample_key,
     .sample_row = sample_row,

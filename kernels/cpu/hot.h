@@ -107,6 +107,8 @@ typedef struct rs_cpu_hot {
 
     /* sums = { sum, sum of squares } of p[r stride + c], r < rows, c < cols. */
     void (*block_sums)(const float *p, int64_t stride, int64_t rows, int64_t cols, double sums[2]);
+    /* sums[0] += p[c] where ids[c] == id, sums[1] += p[c] where ids[c - 1] == id; c < n. */
+    void (*repeat_sums)(const float *p, const int32_t *ids, int32_t id, int64_t n, double sums[2]);
     /* profile[base - j] += sum over i < rows of p[i stride + j + i], j = first .. base; rows <= RS_HOT_PROFILE_ROWS:
      * the diagonals of a block of rows. */
     void (*profile_rows)(const float *p, int64_t stride, int64_t rows, int64_t first, int64_t base, double *profile);

@@ -146,6 +146,21 @@ static void block_sums(const float *p, int64_t stride, int64_t rows, int64_t col
     }
 }
 
+/* A mask of bits instead of a branch: most entries do not count. */
+static void repeat_sums(const float *p, const int32_t *ids, int32_t id, int64_t n, double sums[2]) {
+    for (int64_t first = 0; first < n; first += STRETCH) {
+        int64_t end = n - first < STRETCH ? n : first + STRETCH;
+        float same = 0, behind = 0;
+#pragma omp simd reduction(+ : same, behind)
+        for (int64_t c = first; c < end; c++) {
+            same += ids[c] == id ? p[c] : 0.0F;
+            behind += ids[c - 1] == id ? p[c] : 0.0F;
+        }
+        sums[0] += (double)same;
+        sums[1] += (double)behind;
+    }
+}
+
 /* Entries of one distance of several rows are added in float32 (at most 8 of them), then once in float64. */
 static void profile_rows(const float *p, int64_t stride, int64_t rows, int64_t first, int64_t base, double *profile) {
     if (rows == RS_HOT_PROFILE_ROWS) {

@@ -116,22 +116,24 @@ template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pair
 
 /* ---- patterns ---- */
 
-struct list {
-    const int32_t *start, *column; /* [T + 1], [n] | NULL */
-    int64_t n;
-};
-
 /* The tile is cut along the map's blocks, and these into pieces of at most PIECE x PIECE entries, which are read once.
  * STRIP rows stand in shared memory at a time: a warp reads a row, and then threads go along the diagonals. */
 enum { PIECE = 256, STRIP = 8 };
-enum { PIECE_MASS, PIECE_SQUARES, PIECE_CORNER, PIECE_SUMS }; /* corner: the entry of position 0, for the map alone */
+enum {
+    PIECE_MASS,
+    PIECE_SQUARES,
+    PIECE_CORNER, /* the entry of position 0, for the map alone */
+    PIECE_DUPLICATE,
+    PIECE_INDUCTION,
+    PIECE_SUMS
+};
 
 struct pattern_args {
     const float *p, *stats;                   /* [H, R, C], [H, R, 2] */
     int64_t head, row, stats_head, stats_row; /* strides */
     int64_t H, R, C, row0, col0, window, T;
-    int64_t skipped; /* columns on the left that SQUARE and profile leave out: 0 or 1 */
-    list duplicate, induction;
+    int64_t skipped;              /* columns on the left that SQUARE and profile leave out: 0 or 1 */
+    const int32_t *ids;           /* [T] | NULL */
     double *sums, *profile, *map; /* [H, RS_PATTERN_SUMS], [H, T] | NULL, [H, blocks, blocks] | NULL */
     int64_t blocks, bands,
         band0;          /* of the map's blocks (or of as many without a map): row blocks in the tile, the first */
@@ -140,7 +142,6 @@ struct pattern_args {
     double *rows;       /* [H, R, RS_PATTERN_SUMS] what single entries of a row give */
     double *parts;      /* [H, bands, down, blocks, over, PIECE_SUMS] */
     double *diagonals;  /* [H, bands, down, blocks, over, slots] sums along the diagonals of a piece | NULL */
-    rs_cuda_fault duplicate_fault, induction_fault;
 };
 
 __host__ __device__ __forceinline__ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -151,34 +152,12 @@ __host__ __device__ __forceinline__ int64_t block_start(int64_t b, int64_t block
     return (b * T + blocks - 1) / blocks;
 }
 
-/* This lane's part of the sum of p over the columns listed for position t; a list that leaves its array is reported. */
-__device__ __forceinline__ double listed(const pattern_args &a, const list &l, const float *row, int64_t t, int lane,
-                                         rs_cuda_fault fault) {
-    double sum = 0;
-    if (!l.start) return 0;
-    int64_t from = rs_cuda_index(l.start, t, 0, l.n + 1, fault),
-            to = rs_cuda_index(l.start, t + 1, from, l.n + 1, fault);
-    for (int64_t i = from + lane; i < to; i += 32) {
-        int64_t c = l.column[i] - a.col0;
-        if (c >= 0 && c < a.C) sum += (double)row[c];
-    }
-    return sum;
-}
-
-/* One warp, one row at a position >= 1: what single entries of it give, into rows[h, r]. Zeros for position 0. */
+/* One thread, one row at a position >= 1: what single entries of it give, into rows[h, r]. Zeros for position 0. */
 __global__ void __launch_bounds__(256) read_entries(pattern_args a) {
-    int64_t unit = (int64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    int64_t unit = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (unit >= a.H * a.R) return;
     int64_t h = unit / a.R, r = unit % a.R, t = a.row0 + r, c = t - a.col0;
-    int lane = (int)(threadIdx.x % 32);
     const float *row = a.p + h * a.head + r * a.row;
-    double duplicate = t > 0 ? listed(a, a.duplicate, row, t, lane, a.duplicate_fault) : 0;
-    double induction = t > 0 ? listed(a, a.induction, row, t, lane, a.induction_fault) : 0;
-    for (int step = 16; step > 0; step /= 2) {
-        duplicate += __shfl_xor_sync(0xFFFFFFFFU, duplicate, step);
-        induction += __shfl_xor_sync(0xFFFFFFFFU, induction, step);
-    }
-    if (lane != 0) return;
     double *out = a.rows + unit * RS_PATTERN_SUMS;
     for (int i = 0; i < RS_PATTERN_SUMS; i++) out[i] = 0;
     if (t == 0) return;
@@ -186,8 +165,6 @@ __global__ void __launch_bounds__(256) read_entries(pattern_args a) {
     if (c >= 1 && c <= a.C) out[RS_PATTERN_PREVIOUS] = (double)row[c - 1];
     if (a.col0 == 0) out[RS_PATTERN_FIRST] = (double)row[0];
     out[RS_PATTERN_ENTROPY] = (double)a.stats[h * a.stats_head + r * a.stats_row + 1];
-    out[RS_PATTERN_DUPLICATE] = duplicate;
-    out[RS_PATTERN_INDUCTION] = induction;
     out[RS_PATTERN_ROWS] = 1;
 }
 
@@ -221,7 +198,7 @@ __device__ __forceinline__ bool piece_at(const pattern_args &a, int64_t down, in
 __device__ __forceinline__ void read_row(const pattern_args &a, const piece &q, const float *p, int64_t r, int lane,
                                          float *strip, double part[PIECE_SUMS]) {
     int64_t t = a.row0 + r, end = r < q.r1 ? smaller(q.c1, t + 1 - a.col0) : q.c0; /* zeros behind its own position */
-    float v[PIECE / 32], sum = 0, square = 0;
+    float v[PIECE / 32], sum = 0, square = 0, duplicate = 0, induction = 0;
 #pragma unroll
     for (int i = 0; i < PIECE / 32; i++) {
         int64_t c = q.c0 + lane + 32 * i;
@@ -235,6 +212,17 @@ __device__ __forceinline__ void read_row(const pattern_args &a, const piece &q, 
         square += kept * kept;
         strip[lane + 32 * i] = kept;
     }
+    /* Columns 1 .. t - 1 that hold the row's own token, or stand behind one that does. */
+    int own = a.ids && r < q.r1 ? a.ids[t] : 0;
+#pragma unroll
+    for (int i = 0; i < PIECE / 32; i++) {
+        int64_t at = a.col0 + q.c0 + lane + 32 * i;
+        if (!a.ids || at < 1 || at >= t || at - a.col0 >= end) continue;
+        duplicate += a.ids[at] == own ? v[i] : 0.0F;
+        induction += a.ids[at - 1] == own ? v[i] : 0.0F;
+    }
+    part[PIECE_DUPLICATE] += (double)duplicate;
+    part[PIECE_INDUCTION] += (double)induction;
     /* Position 0 sees itself alone and joins the map, not the sums. */
     part[PIECE_CORNER] += t == 0 ? (double)sum : 0.0;
     part[PIECE_MASS] += t == 0 ? 0.0 : (double)sum;
@@ -288,7 +276,7 @@ __global__ void __launch_bounds__(PIECE) sum_pieces(pattern_args a) {
 /* One block, one head: a thread takes a cell of the map with all its pieces. */
 __global__ void __launch_bounds__(128) sum_cells(pattern_args a) {
     int64_t h = blockIdx.x, over = a.blocks * a.over;
-    double mass = 0, squares = 0;
+    double all[PIECE_SUMS] = {0};
     for (int64_t cell = threadIdx.x; cell < a.bands * a.blocks; cell += blockDim.x) {
         int64_t i = cell / a.blocks, j = cell % a.blocks;
         double sum[PIECE_SUMS] = {0};
@@ -297,15 +285,18 @@ __global__ void __launch_bounds__(128) sum_cells(pattern_args a) {
 #pragma unroll
             for (int k = 0; k < PIECE_SUMS; k++) sum[k] += a.parts[PIECE_SUMS * at + k];
         }
-        mass += sum[PIECE_MASS];
-        squares += sum[PIECE_SQUARES];
+#pragma unroll
+        for (int k = 0; k < PIECE_SUMS; k++) all[k] += sum[k];
         if (a.map) a.map[(h * a.blocks + a.band0 + i) * a.blocks + j] += sum[PIECE_MASS] + sum[PIECE_CORNER];
     }
-    mass = rs_cuda_block_sum(mass);
-    squares = rs_cuda_block_sum(squares);
+#pragma unroll
+    for (int k = 0; k < PIECE_SUMS; k++) all[k] = rs_cuda_block_sum(all[k]);
     if (threadIdx.x != 0) return;
-    a.sums[h * RS_PATTERN_SUMS + RS_PATTERN_MASS] += mass;
-    a.sums[h * RS_PATTERN_SUMS + RS_PATTERN_SQUARE] += squares;
+    double *sums = a.sums + h * RS_PATTERN_SUMS;
+    sums[RS_PATTERN_MASS] += all[PIECE_MASS];
+    sums[RS_PATTERN_SQUARE] += all[PIECE_SQUARES];
+    sums[RS_PATTERN_DUPLICATE] += all[PIECE_DUPLICATE];
+    sums[RS_PATTERN_INDUCTION] += all[PIECE_INDUCTION];
 }
 
 /* One thread, one distance of one head: the diagonals of the pieces that it crosses, in their order. blockIdx.y = head.
@@ -361,11 +352,6 @@ __global__ void __launch_bounds__(256) reduce_profile(profile_args a) {
     if (threadIdx.x != 0) return;
     a.distance[h] += distance;
     a.toeplitz[h] += toeplitz;
-}
-
-list list_of(const rs_view *start, const rs_view *column) {
-    list l = {rs_cuda_data<int32_t>(start), rs_cuda_data<int32_t>(column), column->mem ? column->dim[0] : 0};
-    return l;
 }
 
 /* Without a map the tile is cut all the same, so that there is work for everybody. */
@@ -431,16 +417,13 @@ rs_status rs_cuda_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.window = o->window;
     a.T = o->positions;
     a.skipped = o->skip_first && o->col0 == 0 ? 1 : 0;
-    a.duplicate = list_of(&o->duplicate_start, &o->duplicate_column);
-    a.induction = list_of(&o->induction_start, &o->induction_column);
+    a.ids = rs_cuda_data<int32_t>(&o->ids);
     a.sums = rs_cuda_data<double>(&o->sums);
     a.profile = rs_cuda_data<double>(&o->profile);
     a.map = rs_cuda_data<double>(&o->map);
     a.blocks = a.map ? o->map.dim[1] : BLOCKS_WITHOUT_MAP;
     a.band0 = a.row0 * a.blocks / a.T;
     a.bands = (a.row0 + a.R - 1) * a.blocks / a.T - a.band0 + 1;
-    a.duplicate_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "duplicate_start");
-    a.induction_fault = rs_cuda_fault_of(d, RS_OP_PATTERN_REDUCE, "induction_start");
     int64_t side = (a.T + a.blocks - 1) / a.blocks, tall = smaller(side, a.R), wide = smaller(side, a.C);
     a.down = (tall + PIECE - 1) / PIECE;
     a.over = (wide + PIECE - 1) / PIECE;
@@ -454,7 +437,7 @@ rs_status rs_cuda_pattern_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.rows = static_cast<double *>(parts);
     a.parts = a.rows + entries;
     a.diagonals = a.profile ? a.parts + PIECE_SUMS * pieces : nullptr;
-    RS_TRY(rs_cuda_launch(d, "pattern_reduce", read_entries, dim3(rs_cuda_blocks(a.H * a.R, 8, INT32_MAX)), dim3(256),
+    RS_TRY(rs_cuda_launch(d, "pattern_reduce", read_entries, dim3(rs_cuda_blocks(a.H * a.R, 256, INT32_MAX)), dim3(256),
                           0, err, a));
     RS_TRY(
         rs_cuda_launch(d, "pattern_reduce", sum_entries, dim3(RS_PATTERN_SUMS, (unsigned)a.H), dim3(128), 0, err, a));

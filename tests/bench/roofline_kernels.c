@@ -65,7 +65,7 @@ enum {
     SOFTMAX_FLOPS = 20, /* an exponential, the sums */
     RUNNING_FLOPS = 20, /* of a row that is not kept: another exponential */
     LOSS_FLOPS = 24,
-    PATTERN_FLOPS = 28, /* mass and square; 8 steps along each of two diagonals for 8 entries, each with its bounds */
+    PATTERN_FLOPS = 32, /* mass, square, two tokens to compare; 8 steps along each of two diagonals for 8 entries */
     FUSED_FLOPS = 4,
     TOP_F64 = 4,
     PAIR_F64 = 55,          /* all features are formed whoever asks */
@@ -355,30 +355,13 @@ static void pair_reduce(const roof_expander *x, const rs_op *op) {
     emit_statistics(x, op->kind, k);
 }
 
-/* Longest pair of lists among the rows of a tile, and their sum over the rows. */
-static void measure_lists(const roof_expander *x, const rs_op_pattern_reduce *o, double *longest, double *sum) {
-    const rs_view *starts[2] = {&o->duplicate_start, &o->induction_start};
-    *longest = *sum = 0;
-    for (int64_t r = 0; r < o->p.dim[1]; r++) {
-        double n = 0;
-        for (int i = 0; i < 2; i++) {
-            const int32_t *start_of = starts[i]->mem ? x->host(x->ctx, starts[i]) : NULL;
-            n += start_of ? (double)(start_of[o->row0 + r + 1] - start_of[o->row0 + r]) : 0;
-        }
-        *longest = n > *longest ? n : *longest;
-        *sum += n;
-    }
-}
-
-/* read_entries: a warp takes a row, its lanes share the lists: a column and then the entry that it names. Then the
- * rows are added up, a block for every kind of sum. */
+/* read_entries: a thread takes a row. Then the rows are added up, a block for every kind of sum. */
 static void sum_entries(const roof_expander *x, const rs_op *op) {
     const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
-    double H = (double)o->p.dim[0], R = (double)o->p.dim[1], longest = 0, sum = 0, f8 = sizeof(double);
+    double H = (double)o->p.dim[0], R = (double)o->p.dim[1], f8 = sizeof(double);
     const double sector = 32; /* bytes that come for one entry */
-    measure_lists(x, o, &longest, &sum);
-    roof_kernel k = start(op, ENTRIES, H * R * 32, 256, 2 * ceiling(longest / 32, AHEAD) + 2);
-    touch(&k, (roof_touch){o->p.mem, o->p.offset, H * (sum + 3 * R) * sector, 1, 0, false});
+    roof_kernel k = start(op, ENTRIES, H * R, 256, 2);
+    touch(&k, (roof_touch){o->p.mem, o->p.offset, H * 3 * R * sector, 1, 0, false});
     touch_scratch(x, &k, SLOT_PARTS, H * R * RS_PATTERN_SUMS * f8, 0, 1);
     if (x->what->fused) { /* the profile and the map go to softmax, whose traffic they then are */
         touch_view(&k, &o->profile, 1, 1, 1, false);
@@ -392,7 +375,7 @@ static void sum_entries(const roof_expander *x, const rs_op *op) {
 
 static void pattern_reduce(const roof_expander *x, const rs_op *op) {
     const rs_op_pattern_reduce *o = &op->u.pattern_reduce;
-    enum { PIECE = 256, STRIP = 8, PIECE_SUMS = 3 }; /* as in cuda_probes.cu */
+    enum { PIECE = 256, STRIP = 8, PIECE_SUMS = 5 }; /* as in cuda_probes.cu */
     double H = (double)o->p.dim[0], R = (double)o->p.dim[1], C = (double)o->p.dim[2], T = (double)o->positions;
     double blocks = o->map.mem ? (double)o->map.dim[1] : 32, side = ceiling(T, blocks), f8 = sizeof(double);
     double bands = (double)((o->row0 + o->p.dim[1] - 1) * (int64_t)blocks / o->positions -

@@ -245,12 +245,10 @@ static rs_op pair_reduce(void) {
 }
 
 static rs_op pattern_reduce(void) {
-    rs_view start = rs_view_1d(mem(2), 0, RS_I32, 11), column = rs_view_1d(mem(3), 0, RS_I32, 7);
     return (rs_op){.kind = RS_OP_PATTERN_REDUCE,
                    .u.pattern_reduce = {.p = f32(0, 3, 2, 4, 9),
                                         .stats = f32(1, 3, 2, 4, 2),
-                                        .duplicate_start = start,
-                                        .duplicate_column = column,
+                                        .ids = rs_view_1d(mem(2), 0, RS_I32, 10),
                                         .sums = rs_view_2d(mem(4), 0, RS_F64, 2, 9),
                                         .profile = rs_view_2d(mem(5), 0, RS_F64, 2, 10),
                                         .map = rs_view_3d(mem(6), 0, RS_F64, 2, 3, 3),
@@ -303,15 +301,15 @@ static void test_probe_rules(void **state) {
     op = pattern_reduce();
     accepted(op);
     op.u.pattern_reduce.positions = 8;
-    refused(op, "op pattern_reduce", "positions + 1");
+    refused(op, "op pattern_reduce", "an entry per position");
     op = pattern_reduce(), op.u.pattern_reduce.row0 = 7;
     refused(op, "op pattern_reduce", "last position");
     op = pattern_reduce(), op.u.pattern_reduce.row0 = 6;
     refused(op, "op pattern_reduce", "must reach");
     op = pattern_reduce(), op.u.pattern_reduce.map = rs_view_3d(mem(6), 0, RS_F64, 2, 3, 4);
     refused(op, "'map'", "is 4, expected 3");
-    op = pattern_reduce(), op.u.pattern_reduce.duplicate_column = RS_ABSENT;
-    refused(op, "op pattern_reduce", "'duplicate_start'");
+    op = pattern_reduce(), op.u.pattern_reduce.ids.dim[0] = 9;
+    refused(op, "'profile'", "(T) is 10, expected 9");
 }
 
 static rs_op correlate(void) {
