@@ -73,6 +73,10 @@ static const struct {
     [RS_OP_MIX] = {"mix",
                    {ARG(mix, p, F32 | BF16, "HRC", NULL, 0), ARG(mix, v, F32 | BF16, "CKD", NULL, 0),
                     F32_ARG(mix, z, "RHD", WRITTEN)}},
+    [RS_OP_ATTEND] = {"attend",
+                      {ARG(attend, q, BF16, "THD", NULL, 0), ARG(attend, k, BF16, "TSD", NULL, 0),
+                       ARG(attend, v, BF16, "TKE", NULL, 0), I32_ARG(attend, slot, "H", 0),
+                       F32_ARG(attend, z, "THE", WRITTEN), F32_ARG(attend, stats, "HT2", WRITTEN)}},
     [RS_OP_CROSS_ENTROPY] = {"cross_entropy",
                              {F32_ARG(cross_entropy, logits, "RV", 0), I32_ARG(cross_entropy, targets, "R", 0),
                               F64_ARG(cross_entropy, state, "R3", WRITTEN)}},
@@ -93,6 +97,12 @@ static const struct {
                                F64_ARG(pattern_reduce, sums, "H9", WRITTEN),
                                F64_ARG(pattern_reduce, profile, "HT", WRITTEN | OPTIONAL),
                                F64_ARG(pattern_reduce, map, "HBB", WRITTEN | OPTIONAL)}},
+    [RS_OP_ATTEND_REDUCE] = {"attend_reduce",
+                             {ARG(attend_reduce, q, BF16, "THD", NULL, 0), ARG(attend_reduce, k, BF16, "TSD", NULL, 0),
+                              I32_ARG(attend_reduce, slot, "H", 0), F32_ARG(attend_reduce, stats, "HT2", 0),
+                              I32_ARG(attend_reduce, ids, "T", OPTIONAL), F64_ARG(attend_reduce, sums, "H9", WRITTEN),
+                              F64_ARG(attend_reduce, profile, "HT", WRITTEN | OPTIONAL),
+                              F64_ARG(attend_reduce, map, "HBB", WRITTEN | OPTIONAL)}},
     [RS_OP_PROFILE_REDUCE] = {"profile_reduce",
                               {F64_ARG(profile_reduce, profile, "HT", 0), I32_ARG(profile_reduce, start, "N", 0),
                                F64_ARG(profile_reduce, bins, "HN", WRITTEN),
@@ -289,6 +299,31 @@ out:
     return st;
 }
 
+bool rs_attend_takes(int64_t head_dim, int64_t v_dim) {
+    return head_dim > 0 && head_dim <= RS_ATTEND_WIDTH && head_dim % RS_ATTEND_STEP == 0 && v_dim > 0 &&
+           v_dim <= RS_ATTEND_WIDTH && v_dim % RS_ATTEND_STEP == 0;
+}
+
+/* Are rows of the view read 16 bytes at a time? */
+static bool in_steps(const rs_view *v) {
+    bool fits = v->offset % (RS_ATTEND_STEP * sizeof(uint16_t)) == 0;
+    for (int i = 0; i < 2; i++) fits = fits && (v->dim[i] == 1 || v->stride[i] % RS_ATTEND_STEP == 0);
+    return fits;
+}
+
+static rs_status check_attend(const rs_op *op, const sizes *s, const rs_view *const inputs[3], int64_t v_dim,
+                              int64_t window, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(expect(op, rs_attend_takes(s->of['D'], v_dim), "heads are wider than 128, or no multiple of 8", err));
+    for (int i = 0; i < 3 && inputs[i]; i++)
+        RS_TRY(expect(op, in_steps(inputs[i]), "rows of queries, keys and values must begin at a multiple of 16 bytes",
+                      err));
+    RS_TRY(expect(op, window >= 0, "window must not be negative", err));
+    RS_TRY(expect(op, s->of['T'] <= 1 << 28, "too many rows", err));
+out:
+    return st;
+}
+
 static rs_status check_logit_sample(const rs_op *op, const sizes *s, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(expect(op, s->of['D'] == 2 * s->of['F'], "the head width must be twice the number of pairs", err));
@@ -379,6 +414,14 @@ static rs_status check_rest(const rs_op *op, const sizes *s, rs_error *err) {
                           "'p' or 'v' in bfloat16 is for products in bfloat16", err) != RS_OK)
             return RS_E_INTERNAL;
         return check_tile(op, op->u.mix.row0, op->u.mix.col0, 0, err);
+    case RS_OP_ATTEND:
+        if (s->of['H'] % s->of['K'] != 0)
+            return expect(op, false, "the heads must be a multiple of the value heads", err);
+        return check_attend(op, s, (const rs_view *const[]){&op->u.attend.q, &op->u.attend.k, &op->u.attend.v},
+                            s->of['E'], op->u.attend.window, err);
+    case RS_OP_ATTEND_REDUCE:
+        return check_attend(op, s, (const rs_view *const[]){&op->u.attend_reduce.q, &op->u.attend_reduce.k, NULL},
+                            RS_ATTEND_STEP, op->u.attend_reduce.window, err);
     case RS_OP_CROSS_ENTROPY: return expect(op, op->u.cross_entropy.v0 >= 0, "v0 must not be negative", err);
     case RS_OP_PAIR_REDUCE: return check_pair_reduce(op, s, err);
     case RS_OP_LOGIT_SAMPLE: return check_logit_sample(op, s, err);

@@ -69,10 +69,12 @@ typedef enum rs_op_kind {
     RS_OP_MASK,           /* soft-cap and mask to -inf, only when somebody watches the scores */
     RS_OP_SOFTMAX,        /* s -> pattern in place (soft-cap, mask, sinks), row statistics */
     RS_OP_MIX,            /* z = pattern . v */
+    RS_OP_ATTEND,         /* SCORES, SOFTMAX and MIX of a whole sequence; the pattern is never in memory */
     RS_OP_CROSS_ENTROPY,  /* a vocabulary chunk into running maximum, sum and target logit */
     RS_OP_PAIR_REDUCE,    /* components -> pairs -> features, summed over rows into buckets */
     RS_OP_LOGIT_SAMPLE,   /* per-pair variance of the logit on sampled query rows */
     RS_OP_PATTERN_REDUCE, /* a pattern tile -> per-head sums */
+    RS_OP_ATTEND_REDUCE,  /* the same of a whole sequence, from queries, keys and ATTEND's statistics */
     RS_OP_PROFILE_REDUCE, /* the distance profile of a sequence -> sums over sequences */
     RS_OP_PHASE,          /* pairs -> histograms of their angle */
     RS_OP_SPECTRUM,       /* how long a pair is along the sequence -> Fourier spectra; needs a Fourier library */
@@ -179,6 +181,25 @@ typedef struct rs_op_mix {
     rs_compute compute;
 } rs_op_mix;
 
+/* A whole sequence's attention without a pattern in memory: query row t stands at position t, key row c at c.
+ *   p[h,t,c] = softmax over the visible c of x[h,t,c] = scale q[t,h,:] . k[c,slot[h],:], soft-cap first
+ *   z[t,h,:] = sum_c p[h,t,c] v[c, h / (H/K), :]         stats[h,t] = { log-sum-exp, entropy } as in SOFTMAX
+ * Products in bfloat16 with sums in float32; maximum and sum of a row are those of the columns so far, and what was
+ * summed is scaled when the maximum grows (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). So
+ * exp(x - maximum so far) is what is rounded for the product with v, where MIX rounds p. For heads that
+ * rs_attend_takes. */
+enum { RS_ATTEND_WIDTH = 128, RS_ATTEND_STEP = 8 }; /* widest head; widths, strides are multiples of: 16 bytes */
+typedef struct rs_op_attend {
+    rs_view q;     /* [T, H, Dh] bf16 */
+    rs_view k;     /* [T, S, Dh] bf16 */
+    rs_view v;     /* [T, K, Dv] bf16 */
+    rs_view slot;  /* [H] i32 */
+    rs_view z;     /* [T, H, Dv] f32 */
+    rs_view stats; /* [H, T, 2] f32 */
+    int64_t window;
+    float scale, softcap;
+} rs_op_attend;
+
 /* state[r] = { running maximum, sum of exp(logit - maximum), logit of the target }: f64. Start: {-inf, 0, NaN}.
  * Target id of row r, if v0 <= id < v0 + Vc, is taken from this chunk. softcap as in MASK. NLL = log(sum) + max -
  * target. */
@@ -270,6 +291,21 @@ typedef struct rs_op_pattern_reduce {
     bool skip_first;                       /* leave the sink's column out of SQUARE and profile */
 } rs_op_pattern_reduce;
 
+/* PATTERN_REDUCE of the pattern of ATTEND (same q, k, slot, scale, softcap, window; stats as it left them), which is
+ * formed anew: p = exp(x - log-sum-exp). Once more the products of the scores, instead of a pattern in memory. */
+typedef struct rs_op_attend_reduce {
+    rs_view q, k;    /* [T, H, Dh], [T, S, Dh] bf16 */
+    rs_view slot;    /* [H] i32 */
+    rs_view stats;   /* [H, T, 2] */
+    rs_view ids;     /* [T] i32 | absent */
+    rs_view sums;    /* [H, RS_PATTERN_SUMS] f64, added to */
+    rs_view profile; /* [H, T] f64, added to | absent */
+    rs_view map;     /* [H, B, B] f64, added to | absent */
+    int64_t window;
+    float scale, softcap;
+    bool skip_first;
+} rs_op_attend_reduce;
+
 /* What a whole sequence's profile (PATTERN_REDUCE: sums over the query rows 1..T-1, by distance) gives, per head h,
  * added: bins[h, i]  = sum of profile[h, d] over start[i] <= d < start[i + 1], the last one up to T distance[h] = sum_d
  * d profile[h, d] toeplitz[h] = sum_d profile[h, d]^2 / (T - 1 - d) over d < T - 1 (and < window where there is one):
@@ -355,10 +391,12 @@ typedef struct rs_op {
         rs_op_mask mask;
         rs_op_softmax softmax;
         rs_op_mix mix;
+        rs_op_attend attend;
         rs_op_cross_entropy cross_entropy;
         rs_op_pair_reduce pair_reduce;
         rs_op_logit_sample logit_sample;
         rs_op_pattern_reduce pattern_reduce;
+        rs_op_attend_reduce attend_reduce;
         rs_op_profile_reduce profile_reduce;
         rs_op_phase phase;
         rs_op_spectrum spectrum;
@@ -368,6 +406,8 @@ typedef struct rs_op {
 } rs_op;
 
 const char *rs_op_name(rs_op_kind kind);
+/* Heads of queries and keys, and of values, so wide that ATTEND can do them. */
+bool rs_attend_takes(int64_t head_dim, int64_t v_dim);
 /* The views of an op by name, absent ones left out; returns their number. For backends that check bounds or copy. */
 enum { RS_OP_ARGUMENTS = 12 };
 typedef struct rs_op_argument {

@@ -199,6 +199,8 @@ static rs_cpu_op_fn *const op_functions[RS_OP_COUNT] = {
     [RS_OP_SPECTRUM] = rs_cpu_spectrum,
     [RS_OP_CORRELATE] = rs_cpu_correlate,
     [RS_OP_SPAN_REDUCE] = rs_cpu_span_reduce,
+    [RS_OP_ATTEND] = rs_cpu_attend,
+    [RS_OP_ATTEND_REDUCE] = rs_cpu_attend_reduce,
 };
 
 rs_status rs_cpu_check_index(const char *op, const char *argument, const int32_t *list, int64_t n, int64_t least,

@@ -17,6 +17,7 @@ typedef enum rs_cpu_scratch {
     RS_CPU_INDEX,    /* index tables made up by an op */
     RS_CPU_ROUNDED,  /* inputs of a product, rounded */
     RS_CPU_ROUNDED_MORE,
+    RS_CPU_TILE,    /* pattern of ATTEND */
     RS_CPU_SIGNALS, /* signals and spectra of each thread */
     RS_CPU_SCRATCHES
 } rs_cpu_scratch;
@@ -58,7 +59,8 @@ typedef rs_status rs_cpu_op_fn(rs_device *d, const rs_op *op, rs_error *err);
 rs_cpu_op_fn rs_cpu_widen, rs_cpu_norm, rs_cpu_add, rs_cpu_gate, rs_cpu_rope, rs_cpu_mask, rs_cpu_softmax,
     rs_cpu_cross_entropy;
 rs_cpu_op_fn rs_cpu_matmul, rs_cpu_scores, rs_cpu_mix, rs_cpu_pair_reduce, rs_cpu_logit_sample, rs_cpu_pattern_reduce,
-    rs_cpu_profile_reduce, rs_cpu_phase, rs_cpu_spectrum, rs_cpu_correlate, rs_cpu_span_reduce;
+    rs_cpu_profile_reduce, rs_cpu_phase, rs_cpu_spectrum, rs_cpu_correlate, rs_cpu_span_reduce, rs_cpu_attend,
+    rs_cpu_attend_reduce;
 
 /* cpu_fourier.c with FFTW, cpu_fourier_absent.c without it. */
 rs_status rs_cpu_fourier_supported(rs_error *err); /* RS_E_UNAVAILABLE with the reason where it is not */

@@ -374,6 +374,8 @@ rs_status run_op(rs_device *d, const rs_op *op, rs_error *err) {
     case RS_OP_SPECTRUM: return rs_cuda_spectrum(d, op, err);
     case RS_OP_CORRELATE: return rs_cuda_correlate(d, op, err);
     case RS_OP_SPAN_REDUCE: return rs_cuda_span_reduce(d, op, err);
+    case RS_OP_ATTEND: return rs_cuda_attend(d, op, err);
+    case RS_OP_ATTEND_REDUCE: return rs_cuda_attend_reduce(d, op, err);
     case RS_OP_COUNT: break;
     }
     return rs_fail(err, RS_E_INTERNAL, "op %d does not exist", (int)op->kind);

@@ -125,7 +125,7 @@ rs_cuda_op_fn rs_cuda_widen, rs_cuda_norm, rs_cuda_add, rs_cuda_gate, rs_cuda_ro
     rs_cuda_cross_entropy;
 rs_cuda_op_fn rs_cuda_matmul, rs_cuda_scores, rs_cuda_mix, rs_cuda_pair_reduce, rs_cuda_logit_sample,
     rs_cuda_pattern_reduce, rs_cuda_profile_reduce, rs_cuda_phase, rs_cuda_spectrum, rs_cuda_correlate,
-    rs_cuda_span_reduce;
+    rs_cuda_span_reduce, rs_cuda_attend, rs_cuda_attend_reduce;
 
 /* cuda_fourier.cu */
 rs_status rs_cuda_fourier_supported(rs_error *err); /* RS_E_UNAVAILABLE where it is not */

@@ -4,6 +4,7 @@
  *   emulated_memory.cpp  device memory, pinned memory, who may touch them when; faults
  *   emulated_stream.cpp  streams and events: what runs when; copies
  *   emulated_fibers.cpp  a block: its threads as fibers, barriers, warps, shared memory
+ *   emulated_tensor.cpp  a warp's matrices, copies into shared memory
  *   emulated_launch.cpp  devices, launches: what is refused, blocks of a grid
  *   emulated_blas.cpp    products
  *   emulated_fft.cpp     Fourier transforms */
@@ -110,6 +111,8 @@ bool in_kernel();
 const char *where();
 /* Is the address in the guard page of the running fiber? */
 bool in_guard_page(const void *p);
+/* Do n bytes from p lie in a shared array of the running block? */
+bool in_shared(const void *p, size_t n);
 /* Where the fault handler sends the running fiber: leave() on an empty stack, which gives up the block. */
 void *fiber_stack_top();
 [[noreturn]] void leave();

@@ -476,6 +476,14 @@ const char *where() {
     return text;
 }
 
+bool in_shared(const void *p, size_t n) {
+    for (const shared_array &a : shared_arrays) {
+        const char *first = shared + a.data, *at = static_cast<const char *>(p);
+        if (at >= first && at + n <= first + a.bytes) return true;
+    }
+    return false;
+}
+
 bool in_guard_page(const void *p) {
     const char *a = static_cast<const char *>(p);
     return in_kernel() && a >= running->bottom - PAGE && a < running->bottom;

@@ -218,6 +218,35 @@ RS_EMULATED_REDUCE(__reduce_min_sync, RS_EMULATED_MIN_UNSIGNED, unsigned)
 RS_EMULATED_REDUCE(__reduce_max_sync, RS_EMULATED_MAX_UNSIGNED, unsigned)
 #undef RS_EMULATED_REDUCE
 
+/* ---- tensor cores, copies into shared memory beside the work: kernels/cuda/cuda_tensor.h (emulated_tensor.cpp) ----
+ */
+
+#define RS_TENSOR_CORES
+void rs_emulated_mma(float d[4], const unsigned a[4], unsigned b0, unsigned b1, const char *file, int line);
+void rs_emulated_load_matrices(unsigned r[4], const void *row, bool transposed, const char *file, int line);
+void rs_emulated_copy_async(void *to, const void *from, bool there, const char *file, int line);
+void rs_emulated_copies_commit();
+void rs_emulated_copies_wait(int open);
+
+inline void rs_cuda_mma(float d[4], const unsigned a[4], unsigned b0, unsigned b1, const char *file = __builtin_FILE(),
+                        int line = __builtin_LINE()) {
+    rs_emulated_mma(d, a, b0, b1, file, line);
+}
+inline void rs_cuda_load_matrices(unsigned r[4], const void *row, const char *file = __builtin_FILE(),
+                                  int line = __builtin_LINE()) {
+    rs_emulated_load_matrices(r, row, false, file, line);
+}
+inline void rs_cuda_load_transposed(unsigned r[4], const void *row, const char *file = __builtin_FILE(),
+                                    int line = __builtin_LINE()) {
+    rs_emulated_load_matrices(r, row, true, file, line);
+}
+inline void rs_cuda_copy_async(void *to, const void *from, bool there, const char *file = __builtin_FILE(),
+                               int line = __builtin_LINE()) {
+    rs_emulated_copy_async(to, from, there, file, line);
+}
+inline void rs_cuda_copies_commit() { rs_emulated_copies_commit(); }
+template <int OPEN> inline void rs_cuda_copies_wait() { rs_emulated_copies_wait(OPEN); }
+
 /* ---- atomics: each returns what stood there before ---- */
 
 #define RS_EMULATED_ATOMIC(name, type, expression)                                                                     \
