@@ -61,7 +61,7 @@ typedef enum rs_activation { RS_ACT_SILU, RS_ACT_GELU_ERF, RS_ACT_GELU_TANH, RS_
 typedef enum rs_op_kind {
     RS_OP_WIDEN,          /* stored weights -> float32 */
     RS_OP_NORM,           /* RMSNorm / LayerNorm, also per head */
-    RS_OP_MATMUL,         /* y = x w^T (+ bias) */
+    RS_OP_MATMUL,         /* y = x w^T (+ bias) (+ y) */
     RS_OP_ADD,            /* y = a x + b y */
     RS_OP_GATE,           /* y = act(gate) * up, or act(gate) */
     RS_OP_ROPE,           /* rotation by the pair table; edits are entries of the table */
@@ -107,6 +107,7 @@ typedef struct rs_op_matmul {
     rs_view bias; /* [N] | absent */
     rs_view y;    /* [M, N], row stride free */
     rs_compute compute;
+    bool add; /* to what y holds: a branch into the residual stream */
 } rs_op_matmul;
 
 typedef struct rs_op_add {

@@ -135,6 +135,24 @@ out:
     return st;
 }
 
+/* Of a sequence whose pattern was never in memory. */
+static rs_status form_and_reduce(const scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
+    rs_op op = {.kind = RS_OP_ATTEND_REDUCE,
+                .u.attend_reduce = {.q = f->attend.q,
+                                    .k = f->attend.k,
+                                    .slot = f->attend.slot,
+                                    .stats = f->row_stats,
+                                    .ids = rs_view_1d(s->ids, 0, RS_I32, s->positions),
+                                    .sums = state->view[S_SUMS],
+                                    .profile = rs_view_2d(s->profile, 0, RS_F64, f->layer_info->heads, s->positions),
+                                    .map = state->view[S_MAP],
+                                    .window = f->attend.window,
+                                    .scale = f->attend.scale,
+                                    .softcap = f->attend.softcap,
+                                    .skip_first = true}};
+    return rs_run_ops(f->backend, f->device, &op, 1, err);
+}
+
 static rs_status reduce(const scratch *s, const rs_frame *f, const rs_probe_state *state, rs_error *err) {
     rs_op op = {.kind = RS_OP_PATTERN_REDUCE,
                 .u.pattern_reduce = {.p = f->view,
@@ -181,8 +199,9 @@ static rs_status observe(void *ctx, const rs_probe_facts *facts, const rs_frame 
     if (f->row0 == 0) {
         RS_TRY(begin_sequence(s, f, err));
     }
-    RS_TRY(reduce(s, f, state, err));
-    if (f->row0 + f->view.dim[1] >= facts->positions) {
+    bool whole = !rs_view_present(&f->view);
+    RS_TRY(whole ? form_and_reduce(s, f, state, err) : reduce(s, f, state, err));
+    if (whole || f->row0 + f->view.dim[1] >= facts->positions) {
         RS_TRY(end_sequence(s, f, state, err));
     }
 out:
@@ -197,6 +216,7 @@ const rs_probe_kind rs_attention_pattern = {
               "attention sinks: Xiao et al., ICLR 2024",
     .folds = RS_PATTERN_FOLDS,
     .wants = wants,
+    .forms_pattern = true,
     .declare = declare,
     .begin = begin,
     .observe = observe,

@@ -129,6 +129,7 @@ struct rs_probes {
     rs_probe_taker taker;
     void *taker_ctx;
     int layer; /* whose state is on the device; -1 = none */
+    rs_probe_set set;
     size_t n;
     slot *slots; /* [n] */
 };
@@ -230,7 +231,13 @@ rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs
     rs_probes *p = NULL;
     *out = NULL;
     RS_TRY(RS_NEW(&p, 1, err));
-    *p = (rs_probes){.facts = *facts, .backend = b, .device = d, .taker = taker, .taker_ctx = taker_ctx, .layer = -1};
+    *p = (rs_probes){.facts = *facts,
+                     .backend = b,
+                     .device = d,
+                     .taker = taker,
+                     .taker_ctx = taker_ctx,
+                     .layer = -1,
+                     .set = {kinds, n}};
     RS_TRY(RS_NEW(&p->slots, n, err));
     for (size_t i = 0; i < n; i++) {
         p->n = i + 1;
@@ -312,15 +319,34 @@ static void fold_views(const slot *s, int64_t fold, rs_probe_state *out) {
     }
 }
 
-static bool wants(void *ctx, rs_site site, int layer) {
-    const rs_probes *p = ctx;
-    for (size_t i = 0; layer >= 0 && i < p->n; i++) {
-        if (p->slots[i].kind->wants(site)) {
+static bool set_wants(void *ctx, rs_site site, int layer) {
+    const rs_probe_set *set = ctx;
+    for (size_t i = 0; layer >= 0 && i < set->n; i++) {
+        if (set->kinds[i]->wants(site)) {
             return true;
         }
     }
     return false;
 }
+
+static bool set_needs_tile(void *ctx, int layer) {
+    const rs_probe_set *set = ctx;
+    (void)layer;
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->kinds[i]->wants(RS_SITE_PATTERN) && !set->kinds[i]->forms_pattern) {
+            return true;
+        }
+    }
+    return false;
+}
+
+rs_hook rs_probes_wishes(rs_probe_set *set) {
+    return (rs_hook){.name = "probes", .ctx = set, .wants = set_wants, .needs_tile = set_needs_tile};
+}
+
+static bool wants(void *ctx, rs_site site, int layer) { return set_wants(&((rs_probes *)ctx)->set, site, layer); }
+
+static bool needs_tile(void *ctx, int layer) { return set_needs_tile(&((rs_probes *)ctx)->set, layer); }
 
 static rs_status observe(void *ctx, const rs_frame *f, rs_error *err) {
     rs_status st = RS_OK;
@@ -407,5 +433,10 @@ out:
 }
 
 rs_hook rs_probes_hook(rs_probes *p) {
-    return (rs_hook){.name = "probes", .ctx = p, .wants = wants, .observe = observe, .layer_done = layer_done};
+    return (rs_hook){.name = "probes",
+                     .ctx = p,
+                     .wants = wants,
+                     .needs_tile = needs_tile,
+                     .observe = observe,
+                     .layer_done = layer_done};
 }

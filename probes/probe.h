@@ -46,6 +46,7 @@ typedef struct rs_probe_kind {
      * with the reason. NULL: always. */
     rs_status (*available)(const rs_probe_facts *facts, const rs_backend *b, rs_error *err);
     bool (*wants)(rs_site site);
+    bool forms_pattern; /* wants RS_SITE_PATTERN, and can do with what the pattern follows from (rs_frame: attend) */
     /* Declares the state of a layer: arrays named "state/<probe>/<x>", f64, first axis "fold" (size folds; "fold_<n>"
      * where folds is not RS_FOLDS, for an axis of a store has one length); data stays zero. One of them is
      * "state/<probe>/sequences" [fold], which the runner fills: how many sequences each fold has seen. At most
@@ -94,10 +95,17 @@ typedef struct rs_probe_finisher {
 rs_status rs_probe_finish(void *finisher, const rs_probe_kind *kind, int layer, rs_arrays *state, rs_error *err);
 
 typedef struct rs_probes rs_probes;
-/* kinds: [n] probes to run. */
+/* kinds: [n] probes to run, borrowed while the probes live. */
 rs_status rs_probes_create(const rs_probe_kind *const *kinds, size_t n, const rs_probe_facts *facts,
                            const rs_backend *b, rs_device *d, rs_probe_taker taker, void *taker_ctx, rs_probes **out,
                            rs_error *err);
+/* For planning, before there are any: what sites the probes of a set will want. Its observe is NULL; the set is
+ * borrowed. */
+typedef struct rs_probe_set {
+    const rs_probe_kind *const *kinds; /* [n] */
+    size_t n;
+} rs_probe_set;
+rs_hook rs_probes_wishes(rs_probe_set *set);
 /* The hook to hand to rs_run_create; valid while the probes live. */
 rs_hook rs_probes_hook(rs_probes *p);
 /* Host bytes of the probes' own, with that many threads: for the plan. */

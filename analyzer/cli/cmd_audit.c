@@ -127,7 +127,11 @@ static int64_t on_device(const audit *a) {
 static rs_status make_plan(audit *a, rs_error *err) {
     rs_status st = RS_OK;
     rs_run_options ro = run_options(a);
+    rs_probe_set set = {a->kind, a->n_kinds};
+    rs_hook wishes = rs_probes_wishes(&set);
     ro.sequences = rs_shards_share(&a->shards, ro.sequences); /* memory is counted on one device */
+    ro.hooks = &wishes;
+    ro.n_hooks = a->n_kinds > 0 ? 1 : 0;
     char need[32], have[32];
     RS_TRY(rs_run_plan(a->input.model.graph, a->input.model.weights, &ro, &a->plan, err));
     RS_TRY(rs_probes_bytes(a->kind, a->n_kinds, &a->facts, &a->probe_bytes, err));
@@ -165,9 +169,14 @@ static rs_status print_plan(audit *a, rs_error *err) {
     rs_text_printf(&t, "device    %s; products in %s\n", a->shards.info.name, rs_compute_name(run_options(a).compute));
     rs_text_append(&t, "probes    ");
     probe_names(a, &t);
-    rs_text_printf(
-        &t, "\ntiles     %" PRId64 " query rows, %" PRId64 " rows per chunk, %" PRId64 " vocabulary rows\nmemory\n",
-        a->plan.tile_rows, a->plan.chunk_rows, a->plan.vocab_chunk);
+    rs_text_append(&t, "\ntiles     ");
+    if (a->plan.tile_rows > 0) {
+        rs_text_printf(&t, "%" PRId64 " query rows", a->plan.tile_rows);
+    } else {
+        rs_text_append(&t, "no attention pattern in memory");
+    }
+    rs_text_printf(&t, ", %" PRId64 " rows per chunk, %" PRId64 " vocabulary rows\nmemory\n", a->plan.chunk_rows,
+                   a->plan.vocab_chunk);
     print_bytes(&t, "residual stream of all tokens", a->plan.residual);
     print_bytes(&t, "weights: a layer as stored, a layer as multiplied", a->plan.weights);
     print_bytes(&t, "activations of one sequence, tiles", a->plan.scratch);

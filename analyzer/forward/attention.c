@@ -1,5 +1,6 @@
-/* Residual stream -> z of one sequence: norm, projections, q/k norm, rotation, then tiles of query rows: scores, mask
- * and softmax, values. T x T never exists: a tile has R rows and only the columns that some row of it may see. */
+/* Residual stream -> z of one sequence: norm, projections, q/k norm, rotation, then attention, in one of two ways:
+ * tiles of query rows (scores, mask and softmax, values), where T x T never exists, for a tile has R rows and only the
+ * columns that some row of it may see; or one op over the sequence, where not even tiles do. */
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
@@ -219,6 +220,49 @@ out:
     return st;
 }
 
+static rs_status run_tiles(rs_run *r, int layer, int64_t sequence, rs_error *err) {
+    rs_status st = RS_OK;
+    for (int64_t row0 = 0; row0 < r->o.positions; row0 += r->plan.tile_rows) {
+        int64_t n = r->o.positions - row0;
+        RS_TRY(tile(r, layer, sequence, row0, n < r->plan.tile_rows ? n : r->plan.tile_rows, err));
+        RS_TRY(rs_loader_poll(r->loader, r, err));
+        if (rs_cancel_requested()) {
+            st = rs_fail(err, RS_E_CANCELLED, "cancelled");
+            goto out;
+        }
+    }
+out:
+    return st;
+}
+
+/* All rows at once; who watches the pattern is told what it follows from. */
+static rs_status run_whole(rs_run *r, int layer, int64_t sequence, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_layer *l = &r->graph->layers[layer];
+    int64_t H = l->heads, T = r->o.positions;
+    rs_op op = {.kind = RS_OP_ATTEND,
+                .u.attend = {.q = taken_view(r, r->q, r->q_half, H, l->head_dim),
+                             .k = taken_view(r, key_slots(r, l).mem, r->keys_half, r->rotary.n_slots, l->head_dim),
+                             .v = taken_view(r, r->v, r->v_half, l->kv_heads, l->v_dim),
+                             .slot = index_view(r, rs_pass_index(r).head_slot, H),
+                             .z = heads_view(r->z, T, H, l->v_dim),
+                             .stats = rs_view_3d(r->stats, 0, RS_F32, H, T, 2),
+                             .window = l->window,
+                             .scale = (float)l->scale,
+                             .softcap = (float)l->softcap}};
+    rs_frame f = rs_pass_frame(r, RS_SITE_PATTERN, layer, sequence);
+    f.attend = op.u.attend;
+    f.row_stats = op.u.attend.stats;
+    RS_TRY(rs_pass_ops(r, &op, 1, err));
+    RS_TRY(rs_pass_fire(r, &f, err));
+    RS_TRY(rs_loader_poll(r->loader, r, err));
+    if (rs_cancel_requested()) {
+        st = rs_fail(err, RS_E_CANCELLED, "cancelled");
+    }
+out:
+    return st;
+}
+
 static rs_status project_sequence(rs_run *r, int layer, int64_t sequence, rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
@@ -248,14 +292,10 @@ rs_status rs_attention_run(rs_run *r, int layer, int64_t sequence, rs_error *err
     rs_status st = RS_OK;
     const rs_layer *l = &r->graph->layers[layer];
     RS_TRY(project_sequence(r, layer, sequence, err));
-    for (int64_t row0 = 0; row0 < r->o.positions; row0 += r->plan.tile_rows) {
-        int64_t n = r->o.positions - row0;
-        RS_TRY(tile(r, layer, sequence, row0, n < r->plan.tile_rows ? n : r->plan.tile_rows, err));
-        RS_TRY(rs_loader_poll(r->loader, r, err));
-        if (rs_cancel_requested()) {
-            st = rs_fail(err, RS_E_CANCELLED, "cancelled");
-            goto out;
-        }
+    if (rs_pass_attends(r->graph, &r->o, layer)) {
+        RS_TRY(run_whole(r, layer, sequence, err));
+    } else {
+        RS_TRY(run_tiles(r, layer, sequence, err));
     }
     RS_TRY(fire_heads(r, RS_SITE_Z, layer, sequence, r->z, l->heads, l->v_dim, err));
 out:

@@ -27,6 +27,8 @@ typedef struct rs_frame {
                                                [H, R, C] scores, pattern (tile); [rows, Vc] logits (tile) */
     int64_t row0, col0;                     /* of a tile: absolute position of row 0, key / vocabulary id of column 0 */
     rs_view row_stats;                      /* pattern: [H, R, 2] log-sum-exp and entropy */
+    /* Pattern, where view is absent (rs_hook: needs_tile): what it follows from, all T rows of the sequence at once. */
+    rs_op_attend attend;
     /* Views of this layer and sequence that are alive now; absent otherwise. Q_ROPE stays readable when K_ROPE fires.
      */
     rs_view q_rope, k_rope;
@@ -38,6 +40,9 @@ typedef struct rs_hook {
     void *ctx;
     /* "Do you want this site in this layer?" asked once, at rs_run_create. layer is -1 for sites without one. */
     bool (*wants)(void *ctx, rs_site site, int layer);
+    /* Of a hook that wants the pattern of a layer: must its frames come with the pattern itself, tile by tile? Where no
+     * hook says so, they may come without it, one a sequence, when that is cheaper. NULL: yes. */
+    bool (*needs_tile)(void *ctx, int layer);
     rs_status (*observe)(void *ctx, const rs_frame *f, rs_error *err);
     /* Called when the last sequence of a layer is through (layer = -1: embedding side; n_layers: after the loss). May
      * be NULL. */

@@ -67,11 +67,12 @@ struct rs_run {
                                             take float32 */
     rs_mem *normed, *branch;             /* [chunk, D] input and output of a sub-layer */
     rs_mem *gate, *up;                   /* [chunk, hidden] */
-    rs_mem *hidden;       /* [chunk, hidden] bf16: what the gate lets through; NULL where it stays in gate */
-    rs_mem *tile, *stats; /* [H, R, C], [H, R, 2] */
-    rs_mem *tile_half;    /* [H, R, C] bf16: the pattern for its product; NULL where that takes float32 */
-    rs_mem *tables;       /* cos then sin, [max rotations, T, F] each */
-    rs_mem *index; /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
+    rs_mem *hidden;    /* [chunk, hidden] bf16: what the gate lets through; NULL where it stays in gate */
+    rs_mem *tile;      /* [H, R, C]; NULL where no layer forms a pattern in memory */
+    rs_mem *tile_half; /* [H, R, C] bf16: the pattern for its product; NULL where that takes float32 */
+    rs_mem *stats;     /* [H, R, 2], or of all T rows */
+    rs_mem *tables;    /* cos then sin, [max rotations, T, F] each */
+    rs_mem *index;     /* i32: component_lo, component_hi, q_variant, q_source, slot_variant, slot_source, head_slot */
     rs_mem *vocab, *logits; /* [Vc, D], [rows, Vc] */
     rs_mem *packed;         /* stored rows of the embedding on their way to float32 */
     rs_mem *targets, *loss; /* [B*T] i32, [B*T, 3] f64 */
@@ -93,6 +94,11 @@ typedef struct rs_pass_widths {
     int64_t q, k, v, z, slot, hidden;
 } rs_pass_widths;
 rs_pass_widths rs_pass_widest(const rs_graph *g);
+
+/* Is attention of the layer done by ATTEND, without a pattern in memory? On a card with products in bfloat16, where
+ * nobody must see scores or pattern: a processor's tiles stay in its cache and its products know float32 alone
+ * (plan.c). */
+bool rs_pass_attends(const rs_graph *g, const rs_run_options *o, int layer);
 
 /* Runs n ops on the run's device. */
 rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err);

@@ -37,6 +37,30 @@ rs_pass_widths rs_pass_widest(const rs_graph *g) {
     return w;
 }
 
+static bool must_see(const rs_hook *h, int layer) {
+    bool pattern = h->wants(h->ctx, RS_SITE_PATTERN, layer);
+    return h->wants(h->ctx, RS_SITE_SCORES, layer) || (pattern && (!h->needs_tile || h->needs_tile(h->ctx, layer)));
+}
+
+bool rs_pass_attends(const rs_graph *g, const rs_run_options *o, int layer) {
+    const rs_layer *l = &g->layers[layer];
+    bool fits =
+        o->on_card && o->tile_rows == 0 && o->compute == RS_COMPUTE_BF16 && rs_attend_takes(l->head_dim, l->v_dim);
+    for (int i = 0; i < o->n_hooks && fits; i++) {
+        fits = !must_see(&o->hooks[i], layer);
+    }
+    return fits;
+}
+
+static bool forms_patterns(const rs_graph *g, const rs_run_options *o) {
+    for (int l = 0; l < g->n_layers; l++) {
+        if (!rs_pass_attends(g, o, l)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Visible (query, key) pairs of one sequence. */
 static double visible_pairs(int64_t T, int64_t window) {
     double t = (double)T, w = (double)window;
@@ -95,10 +119,11 @@ rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_optio
     out->residual = B * T * D * F4;
     out->packed = max64(embed_chunk, D * F4); /* the final norm comes this way too */
     out->weights = stored + widened + out->packed;
+    out->tile_rows = forms_patterns(g, o) ? out->tile_rows : 0;
     int64_t inputs = (widest.q + widest.k + widest.v + g->max_heads * out->tile_rows) * T;
     int64_t rounded = matrices == RS_F32 ? 0 : (out->chunk_rows * hidden + inputs) * rs_dtype_block_bytes(matrices);
     out->scratch = rounded + (heads + g->max_pairs * 2) * T * F4 + out->chunk_rows * (2 * hidden + 2 * D) * F4 +
-                   g->max_heads * out->tile_rows * (T + 2) * F4 + B * T * (4 + 3 * 8);
+                   g->max_heads * (out->tile_rows + 2) * T * F4 + B * T * (4 + 3 * 8);
     out->vocabulary = out->vocab_chunk * D * rs_dtype_block_bytes(matrices) + out->logit_rows * out->vocab_chunk * F4;
     out->total = out->residual + out->weights + out->scratch + out->vocabulary;
     out->stored_bytes = stored_total(g, w);

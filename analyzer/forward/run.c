@@ -87,7 +87,6 @@ static rs_status allocate_heads(rs_run *r, rs_error *err) {
         RS_TRY(device_new(r, &r->q_half, T * w.q, sizeof(uint16_t), err));
         RS_TRY(device_new(r, &r->keys_half, T * (slots > w.k ? slots : w.k), sizeof(uint16_t), err));
         RS_TRY(device_new(r, &r->v_half, T * w.v, sizeof(uint16_t), err));
-        RS_TRY(device_new(r, &r->tile_half, r->graph->max_heads * r->plan.tile_rows * T, sizeof(uint16_t), err));
     }
 out:
     return st;
@@ -107,8 +106,13 @@ static rs_status allocate(rs_run *r, rs_error *err) {
     if (rs_pass_weight_type(r->o.compute) != RS_F32) {
         RS_TRY(device_new(r, &r->hidden, p->chunk_rows * hidden, sizeof(uint16_t), err));
     }
-    RS_TRY(device_new(r, &r->tile, g->max_heads * p->tile_rows * T, sizeof(float), err));
-    RS_TRY(device_new(r, &r->stats, g->max_heads * p->tile_rows * 2, sizeof(float), err));
+    if (p->tile_rows > 0) {
+        RS_TRY(device_new(r, &r->tile, g->max_heads * p->tile_rows * T, sizeof(float), err));
+    }
+    if (p->tile_rows > 0 && rs_pass_weight_type(r->o.compute) != RS_F32) {
+        RS_TRY(device_new(r, &r->tile_half, g->max_heads * p->tile_rows * T, sizeof(uint16_t), err));
+    }
+    RS_TRY(device_new(r, &r->stats, g->max_heads * T * 2, sizeof(float), err));
     RS_TRY(device_new(r, &r->tables, 2 * r->rotations_max * T * g->max_pairs, sizeof(float), err));
     RS_TRY(device_new(r, &r->index, rs_pass_index(r).total, sizeof(int32_t), err));
     RS_TRY(device_new(r, &r->vocab, p->vocab_chunk * g->width,

@@ -45,7 +45,7 @@ typedef struct rs_run_options {
      * rows stay; what is found by frequency in such a pass was not learned. */
     int64_t control;
     rs_compute compute; /* arithmetic of products */
-    int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape */
+    int64_t tile_rows;  /* query rows per attention tile; 0 = by the model's shape, or no tiles at all on a card */
     bool on_card;       /* sizes for a device with many processors (rs_device_info: card) */
     int last_layer;     /* stop after this layer (for dump of early sites); < 0 = all */
     int first_layer;    /* begin with this layer on `entrance`; 0: with the embedding */
@@ -65,7 +65,9 @@ typedef struct rs_plan {
     int64_t packed;       /* of `weights`: stored rows of the embedding on their way to float32 */
     int64_t stored_bytes; /* read from disk once */
     double flops;         /* of products, with causal and window skipping */
-    int64_t tile_rows, chunk_rows, vocab_chunk, logit_rows; /* by the model's shape and the options alone */
+    int64_t tile_rows;    /* of an attention tile; 0: no layer forms a pattern in memory. This and what follows: by the
+                             model's shape and the options alone */
+    int64_t chunk_rows, vocab_chunk, logit_rows;
 } rs_plan;
 rs_status rs_run_plan(const rs_graph *g, const rs_weights *w, const rs_run_options *o, rs_plan *out, rs_error *err);
 

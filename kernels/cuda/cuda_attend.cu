@@ -102,6 +102,13 @@ __device__ __forceinline__ bool sees(const score_args &a, int row, int column) {
     return column <= row && row < a.T && (a.window == 0 || row - column < a.window);
 }
 
+/* Do 16 rows from first_row on see all of the tile, and neither themselves, nor the position before, nor position 0 in
+ * it? Most tiles are such, and need no comparisons. */
+__device__ __forceinline__ bool lies_inside(const score_args &a, int first_row, int first_column) {
+    return first_column > 0 && first_column + KEYS < first_row && first_row + 16 <= a.T &&
+           (a.window == 0 || first_row + 15 - first_column < a.window);
+}
+
 __device__ __forceinline__ float score(const score_args &a, float product) {
     return a.capped ? a.outer * tanhf(a.inner * product) : a.outer * product;
 }
@@ -128,8 +135,8 @@ struct running_row {
     float most, sum, dot;
 };
 
-/* Scores become e; what was summed before is scaled to the new maximum. */
-template <int W>
+/* Scores become e; what was summed before is scaled to the new maximum. INSIDE: all of them are seen. */
+template <int W, bool INSIDE>
 __device__ __forceinline__ void take_scores(const score_args &a, int first_row, int first_column, float s[TILES][4],
                                             running_row row[2], float z[W / 8][4]) {
 #pragma unroll
@@ -140,7 +147,7 @@ __device__ __forceinline__ void take_scores(const score_args &a, int first_row, 
         for (int j = 0; j < TILES; j++) {
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; i++) {
-                bool seen = sees(a, row_of(first_row, i), column_of(first_column, j, i));
+                bool seen = INSIDE || sees(a, row_of(first_row, i), column_of(first_column, j, i));
                 s[j][i] = seen ? score(a, s[j][i]) : -INFINITY;
                 most = fmaxf(most, s[j][i]);
             }
@@ -249,7 +256,8 @@ template <int W> __global__ void __launch_bounds__(THREADS) attend_rows(attend_a
         if (column <= first_row + 15) {
             float s[TILES][4];
             multiply_keys<W>(q, keys, s);
-            take_scores<W>(a.s, first_row, column, s, row, z);
+            if (lies_inside(a.s, first_row, column)) take_scores<W, true>(a.s, first_row, column, s, row, z);
+            else take_scores<W, false>(a.s, first_row, column, s, row, z);
             add_values<W>(s, keys + HALVES, z);
         }
         __syncthreads(); /* everybody has read them */
@@ -259,8 +267,24 @@ template <int W> __global__ void __launch_bounds__(THREADS) attend_rows(attend_a
 
 /* ---- ATTEND_REDUCE ---- */
 
-/* Sums of a block of rows. */
-enum { PART_DIAGONAL, PART_PREVIOUS, PART_FIRST, PART_SQUARE, PART_DUPLICATE, PART_INDUCTION, PART_MASS, PARTS };
+/* Sums of a block of rows: those to which every tile adds, then those that take one entry of a row. */
+enum {
+    PART_SQUARE,
+    PART_DUPLICATE,
+    PART_INDUCTION,
+    PART_MASS,
+    PART_OFTEN,
+    PART_DIAGONAL = PART_OFTEN,
+    PART_PREVIOUS,
+    PART_FIRST,
+    PARTS
+};
+
+/* A thread's part of them; single entries of its two rows are few. */
+struct thread_parts {
+    double often[PART_OFTEN];
+    float seldom[PARTS - PART_OFTEN];
+};
 
 /* Shared memory of a block: keys twice, the pattern of a tile, sums along diagonals. Rows of the pattern lie 72 floats
  * apart: pairs of columns are written without two lanes in one bank. */
@@ -289,36 +313,51 @@ struct row_facts {
     int own[2];       /* token */
 };
 
-/* Products become the pattern, and its entries join the thread's sums. */
-__device__ __forceinline__ void take_pattern(const reduce_args &a, int first_row, int first_column,
-                                             const row_facts &row, float p[TILES][4], double part[PARTS]) {
-    float sum[PARTS] = {0};
+/* Tokens of a tile's columns: token[j] holds those of the thread's two columns of matrix j, behind that of the column
+ * before them. */
+__device__ __forceinline__ void load_tokens(const reduce_args &a, int first_column, int j, int token[3]) {
+    int left = column_of(first_column, j, 0);
+#pragma unroll
+    for (int i = 0; i < 3; i++) token[i] = a.ids && left + i >= 1 && left + i <= a.s.T ? a.ids[left + i - 1] : 0;
+}
+
+/* Products become the pattern, and its entries join the thread's sums; returns what they add up to. INSIDE: as
+ * lies_inside says. */
+template <bool INSIDE>
+__device__ __forceinline__ float take_pattern(const reduce_args &a, int first_row, int first_column,
+                                              const row_facts &row, float p[TILES][4], thread_parts *part) {
+    float sum[PARTS] = {0}, total = 0;
 #pragma unroll
     for (int j = 0; j < TILES; j++) {
-        int left = column_of(first_column, j, 0);
-        int token[3] = {0, 0, 0}; /* of the column before the two, and of them */
-        if (a.ids) {
-#pragma unroll
-            for (int i = 0; i < 3; i++) token[i] = left + i >= 1 && left + i <= a.s.T ? a.ids[left + i - 1] : 0;
-        }
+        int token[3];
+        load_tokens(a, first_column, j, token);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            int t = row_of(first_row, i), c = left + i % 2;
-            float v = sees(a.s, t, c) ? exp2f(score(a.s, p[j][i]) - row.log_sum[i / 2]) : 0.0F;
+            int t = row_of(first_row, i), c = column_of(first_column, j, i);
+            bool seen = INSIDE || sees(a.s, t, c), before = a.ids && (INSIDE || (c >= 1 && c < t));
+            float v = seen ? exp2f(score(a.s, p[j][i]) - row.log_sum[i / 2]) : 0.0F;
             p[j][i] = v;
+            total += v;
+            sum[PART_DUPLICATE] += before && token[i % 2 + 1] == row.own[i / 2] ? v : 0.0F;
+            sum[PART_INDUCTION] += before && token[i % 2] == row.own[i / 2] ? v : 0.0F;
+            if (INSIDE) {
+                sum[PART_SQUARE] += v * v;
+                continue;
+            }
             float counted = t > 0 ? v : 0.0F, kept = c >= a.skipped ? counted : 0.0F;
             sum[PART_MASS] += counted;
             sum[PART_SQUARE] += kept * kept;
             sum[PART_DIAGONAL] += c == t ? counted : 0.0F;
             sum[PART_PREVIOUS] += c == t - 1 ? counted : 0.0F;
             sum[PART_FIRST] += c == 0 ? counted : 0.0F;
-            bool before = a.ids && c >= 1 && c < t;
-            sum[PART_DUPLICATE] += before && token[i % 2 + 1] == row.own[i / 2] ? v : 0.0F;
-            sum[PART_INDUCTION] += before && token[i % 2] == row.own[i / 2] ? v : 0.0F;
         }
     }
+    if (INSIDE) sum[PART_MASS] = total;
 #pragma unroll
-    for (int i = 0; i < PARTS; i++) part[i] += (double)sum[i];
+    for (int i = 0; i < PART_OFTEN; i++) part->often[i] += (double)sum[i];
+#pragma unroll
+    for (int i = PART_OFTEN; i < PARTS && !INSIDE; i++) part->seldom[i - PART_OFTEN] += sum[i];
+    return total;
 }
 
 __device__ __forceinline__ float warp_sum(float v) {
@@ -341,18 +380,46 @@ __device__ __forceinline__ float sum_within(const float p[TILES][4], int first_r
     return sum;
 }
 
-/* The warp's 16 rows of the tile into the map's cells; mine: [bands, B]. */
-__device__ __forceinline__ void add_cells(const reduce_args &a, int first_row, int first_column,
-                                          const float p[TILES][4], double *mine) {
+/* Where the warp is in the map: row blocks of its first and last row, the column block that it has come to and where
+ * the next one begins. */
+struct map_place {
+    int i0, i1, j, next;
+};
+
+__device__ __forceinline__ map_place enter_map(const reduce_args &a, int first_row, int first_column) {
     int last_row = first_row + 15 < a.s.T ? first_row + 15 : a.s.T - 1;
-    int last_column = first_column + KEYS - 1 < a.s.T ? first_column + KEYS - 1 : a.s.T - 1;
-    int64_t i0 = first_row * a.B / a.s.T, i1 = last_row * a.B / a.s.T;
-    for (int64_t i = i0; i <= i1; i++) {
+    int j = (int)(first_column * a.B / a.s.T);
+    return {(int)(first_row * a.B / a.s.T), (int)(last_row * a.B / a.s.T), j, (int)map_start(j + 1, a.B, a.s.T)};
+}
+
+/* The warp's 16 rows of the tile into the map's cells; mine: [bands, B]; total: of the thread's entries. */
+__device__ __forceinline__ void add_cells(const reduce_args &a, int first_row, int first_column,
+                                          const float p[TILES][4], float total, map_place *at, double *mine) {
+    int end = first_column + KEYS < a.s.T ? first_column + KEYS : a.s.T;
+    bool leads = threadIdx.x % 32 == 0;
+    while (at->next <= first_column) at->next = (int)map_start(++at->j + 1, a.B, a.s.T);
+    if (at->i0 == at->i1 && end <= at->next) { /* one cell, as mostly */
+        float sum = warp_sum(total);
+        if (leads) mine[at->j] += (double)sum;
+        return;
+    }
+    for (int i = at->i0; i <= at->i1; i++) {
         int r0 = (int)map_start(i, a.B, a.s.T), r1 = (int)map_start(i + 1, a.B, a.s.T);
-        for (int64_t j = first_column * a.B / a.s.T; j <= last_column * a.B / a.s.T; j++) {
+        for (int j = at->j; j < a.B && map_start(j, a.B, a.s.T) < end; j++) {
             int c0 = (int)map_start(j, a.B, a.s.T), c1 = (int)map_start(j + 1, a.B, a.s.T);
             float sum = warp_sum(sum_within(p, first_row, first_column, r0, r1, c0, c1));
-            if (threadIdx.x % 32 == 0) mine[(i - i0) * a.B + j] += (double)sum;
+            if (leads) mine[(i - at->i0) * a.B + j] += (double)sum;
+        }
+    }
+}
+
+/* What SQUARE and profile leave out becomes 0: the sink's column, and the row of position 0. */
+__device__ __forceinline__ void drop_skipped(const reduce_args &a, int first_row, int first_column, float p[TILES][4]) {
+#pragma unroll
+    for (int j = 0; j < TILES; j++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            if (column_of(first_column, j, i) < a.skipped || row_of(first_row, i) == 0) p[j][i] = 0;
         }
     }
 }
@@ -368,28 +435,38 @@ __device__ __forceinline__ void share_pattern(const float p[TILES][4], float *pa
     }
 }
 
-/* One thread, one diagonal g = row - column + KEYS - 1 of the tile; lanes begin at different columns, so that they read
- * different banks. Distances that no later tile of the block reaches are done and leave the ring. */
+/* Sum along diagonal g = row - column + KEYS - 1 of the tile. Lanes begin at different columns, up to SKEW - 1, so that
+ * they read different banks. */
+__device__ __forceinline__ float along(const float *pattern, int g) {
+    enum { SKEW = 8 };
+    int skew = g % 32 / 4, r0 = g + skew - (KEYS - 1), at = r0 * PATTERN_ROW + skew;
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i <= KEYS - SKEW; i++) {
+        if ((unsigned)(r0 + i) < (unsigned)ROWS) sum += pattern[at + i * (PATTERN_ROW + 1)];
+    }
+#pragma unroll
+    for (int i = KEYS - SKEW + 1; i < KEYS; i++) {
+        int c = (i + skew) % KEYS, r = g + c - (KEYS - 1);
+        if ((unsigned)r < (unsigned)ROWS) sum += pattern[r * PATTERN_ROW + c];
+    }
+    return sum;
+}
+
+/* One thread, one diagonal. Distances that no later tile of the block reaches are done and leave the ring. */
 __device__ __forceinline__ void add_diagonal(const reduce_args &a, int block_row, int column, bool last,
                                              const float *pattern, double *ring, double *out) {
     int g = (int)threadIdx.x;
     if (g >= DIAGONALS) return;
     int distance = block_row - column + g - (KEYS - 1);
-    float sum = 0;
-#pragma unroll 8
-    for (int i = 0; i < KEYS; i++) {
-        int c = (i + g % 32 / 4) % KEYS, r = g + c - (KEYS - 1);
-        bool counts = r >= 0 && r < ROWS && column + c >= a.skipped && block_row + r > 0;
-        sum += counts ? pattern[r * PATTERN_ROW + c] : 0.0F;
-    }
-    double *slot = &ring[distance & (RING - 1)], total = *slot + (double)sum;
+    double *slot = &ring[distance & (RING - 1)], total = *slot + (double)along(pattern, g);
     bool done = last || g >= ROWS - 1;
     *slot = done ? 0.0 : total;
     if (done && distance >= 0 && distance < a.s.T) out[distance] = total;
 }
 
 /* blockIdx: x = block of rows, the last ones first; y = head. */
-template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_args a) {
+template <int W> __global__ void __launch_bounds__(THREADS, 1) reduce_rows(reduce_args a) {
     RS_SHARED_DYNAMIC(unsigned char, shared);
     enum { HALVES = tile<W>::HALVES };
     __nv_bfloat16 *keys = reinterpret_cast<__nv_bfloat16 *>(shared);
@@ -400,7 +477,7 @@ template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_a
     int64_t slot = rs_cuda_index(a.s.slot, h, 0, a.s.S, a.s.slot_fault), unit = h * a.blocks + block;
     double *mine = a.cells ? a.cells + (unit * WARPS + warp) * a.bands * a.B : nullptr;
     unsigned q[W / 16][4];
-    double part[PARTS] = {0};
+    thread_parts part = {};
     row_facts row = {};
     for (int half = 0; half < 2; half++) {
         int t = row_of(first_row, 2 * half);
@@ -413,6 +490,8 @@ template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_a
     key_range(block_row, a.s.T, a.s.window, &first, &end);
     fetch<W>(a.s.k, slot, first, a.s.T, keys);
     rs_cuda_copies_commit();
+    map_place place = {};
+    if (mine) place = enter_map(a, first_row, first);
     __syncwarp(); /* cells are zeros */
     for (int column = first, turn = 0; column < end; column += KEYS, turn ^= 1) {
         float p[TILES][4];
@@ -421,8 +500,11 @@ template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_a
         rs_cuda_copies_wait<1>();
         __syncthreads(); /* everybody's copies are there, and the tile before has been read */
         multiply_keys<W>(q, keys + turn * HALVES, p);
-        take_pattern(a, first_row, column, row, p, part);
-        if (mine && first_row < a.s.T) add_cells(a, first_row, column, p, mine);
+        bool inside = lies_inside(a.s, first_row, column);
+        float total = inside ? take_pattern<true>(a, first_row, column, row, p, &part)
+                             : take_pattern<false>(a, first_row, column, row, p, &part);
+        if (mine && first_row < a.s.T) add_cells(a, first_row, column, p, total, &place, mine);
+        if (!inside) drop_skipped(a, first_row, column, p);
         share_pattern(p, pattern);
         __syncthreads(); /* the pattern is whole */
         if (a.distances) {
@@ -431,7 +513,8 @@ template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_a
     }
 #pragma unroll
     for (int i = 0; i < PARTS; i++) {
-        double sum = rs_cuda_block_sum(part[i]);
+        double mine_here = i < PART_OFTEN ? part.often[i] : (double)part.seldom[i - PART_OFTEN];
+        double sum = rs_cuda_block_sum(mine_here);
         if (threadIdx.x == 0) a.parts[unit * PARTS + i] = sum;
     }
 }
@@ -440,8 +523,8 @@ template <int W> __global__ void __launch_bounds__(THREADS) reduce_rows(reduce_a
 __global__ void __launch_bounds__(128) add_parts(reduce_args a) {
     int64_t h = blockIdx.x;
     double *sums = a.sums + h * RS_PATTERN_SUMS, entropy = 0;
-    const int place[PARTS] = {RS_PATTERN_DIAGONAL,  RS_PATTERN_PREVIOUS,  RS_PATTERN_FIRST, RS_PATTERN_SQUARE,
-                              RS_PATTERN_DUPLICATE, RS_PATTERN_INDUCTION, RS_PATTERN_MASS};
+    const int place[PARTS] = {RS_PATTERN_SQUARE,   RS_PATTERN_DUPLICATE, RS_PATTERN_INDUCTION, RS_PATTERN_MASS,
+                              RS_PATTERN_DIAGONAL, RS_PATTERN_PREVIOUS,  RS_PATTERN_FIRST};
     int64_t first = a.block0 * ROWS, end = first + a.blocks * ROWS < a.s.T ? first + a.blocks * ROWS : a.s.T;
     first = first > 0 ? first : 1;
     for (int64_t t = first + threadIdx.x; t < end; t += blockDim.x)

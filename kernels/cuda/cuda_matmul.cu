@@ -1,5 +1,5 @@
-/* kernels/cuda/cuda_matmul.cu: y = x w^T + bias, by cuBLAS. cuBLAS counts columns first, so our row-major y[M,N] is its
- * y[N,M] = w x^T with w transposed. */
+/* kernels/cuda/cuda_matmul.cu: y = x w^T + bias, or that added to y, by cuBLAS. cuBLAS counts columns first, so our
+ * row-major y[M,N] is its y[N,M] = w x^T with w transposed. */
 #include "kernels/cuda/cuda_blas.h"
 
 namespace {
@@ -8,13 +8,17 @@ struct bias_args {
     const float *bias; /* [cols] */
     float *y;
     int64_t row, rows, cols;
+    bool add;
 };
 
 __global__ void __launch_bounds__(256) fill_bias(bias_args a) {
     int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= a.cols) return;
     float bias = a.bias[c];
-    for (int64_t r = blockIdx.y; r < a.rows; r += gridDim.y) a.y[r * a.row + c] = bias;
+    for (int64_t r = blockIdx.y; r < a.rows; r += gridDim.y) {
+        float *y = a.y + r * a.row + c;
+        *y = a.add ? *y + bias : bias;
+    }
 }
 
 struct round_args {
@@ -81,7 +85,7 @@ rs_status rs_cuda_matmul(rs_device *d, const rs_op *op, rs_error *err) {
     rs_status st = RS_OK;
     const rs_op_matmul *o = &op->u.matmul;
     bool biased = rs_view_present(&o->bias);
-    const float one = 1.0F, beta = biased ? 1.0F : 0.0F;
+    const float one = 1.0F, beta = biased || o->add ? 1.0F : 0.0F;
     int64_t M = o->y.dim[0], N = o->y.dim[1], K = o->x.dim[1];
     rs_cuda_input x = {}, w = {};
     int m = 0, n = 0, k = 0, ldw = 0, ldx = 0, ldy = 0;
@@ -94,7 +98,7 @@ rs_status rs_cuda_matmul(rs_device *d, const rs_op *op, rs_error *err) {
     RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(M, x.stride[0], K), &ldx, err));
     RS_TRY(rs_cuda_size("matmul", rs_cuda_stride(M, o->y.stride[0], N), &ldy, err));
     if (biased) {
-        bias_args a = {rs_cuda_data<float>(&o->bias), rs_cuda_data<float>(&o->y), o->y.stride[0], m, n};
+        bias_args a = {rs_cuda_data<float>(&o->bias), rs_cuda_data<float>(&o->y), o->y.stride[0], m, n, o->add};
         RS_TRY(rs_cuda_launch(d, "matmul", fill_bias, dim3(rs_cuda_blocks(n, 256, INT32_MAX), rs_cuda_rows(m)),
                               dim3(256), 0, err, a));
     }

@@ -7,8 +7,10 @@ namespace {
 /* ---- pairs ---- */
 
 enum {
-    PAIRS = 32, /* pairs of a block: one warp's lanes */
-    AHEAD = 8   /* rows that a thread loads before it adds them up */
+    PAIRS = 32,          /* pairs of a block: one warp's lanes */
+    AHEAD = 8,           /* rows that a thread loads before it adds them up */
+    SEGMENT_ROWS = 1024, /* rows are cut into segments so long, or longer ones where there would be too many */
+    SEGMENTS = 16
 };
 
 struct pair_args {
@@ -16,6 +18,8 @@ struct pair_args {
     const int32_t *lo, *hi, *bucket; /* [F] | NULL, [F] | NULL, [T] */
     const int32_t *top;              /* [T, H] pair of largest |z|; NULL when nobody asks */
     double *out;                     /* [buckets, H, features, F] */
+    double *parts;                   /* [segments, buckets, H, features, F] | NULL: one segment, added to out */
+    int64_t rows;                    /* of a segment */
     int64_t row, head;               /* strides of x */
     int64_t T, H, F, buckets, count; /* count: features asked for */
     uint32_t features;
@@ -78,22 +82,23 @@ __device__ __forceinline__ void add_features(double re, double im, bool top, dou
     sum[RS_PAIR_TOP] += top ? 1.0 : 0.0;
 }
 
-/* One block: PAIRS pairs (x) of one head, the rows of one bucket, dealt out to blockDim.y lanes.
- * blockIdx: x = group of pairs, y = head, z = bucket. */
+/* One block: PAIRS pairs (x) of one head, the rows of a segment in one bucket, dealt out to blockDim.y lanes.
+ * blockIdx: x = group of pairs, y = head, z = segment * buckets + bucket. */
 template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pairs(pair_args a) {
-    int64_t f = (int64_t)blockIdx.x * PAIRS + threadIdx.x, h = blockIdx.y, b = blockIdx.z;
+    int64_t f = (int64_t)blockIdx.x * PAIRS + threadIdx.x, h = blockIdx.y, b = blockIdx.z % a.buckets;
+    int64_t first = blockIdx.z / a.buckets * a.rows, end = first + a.rows < a.T ? first + a.rows : a.T;
     int64_t here = f < a.F ? f : a.F - 1; /* threads behind the last pair go along with it and write nothing */
     int lo = component_lo(a, here), hi = component_hi(a, here);
     double sum[RS_PAIR_FEATURES] = {0};
     const float *x = a.x + h * a.head;
-    for (int64_t t0 = threadIdx.y; t0 < a.T; t0 += AHEAD * LANES) {
+    for (int64_t t0 = first + threadIdx.y; t0 < end; t0 += AHEAD * LANES) {
         float re[AHEAD], im[AHEAD];
         bool counts[AHEAD];
         /* All loads first: their waits run side by side. */
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             int64_t t = t0 + i * LANES;
-            counts[i] = t < a.T && rs_cuda_index(a.bucket, t, -1, a.buckets, a.bucket_fault) == b;
+            counts[i] = t < end && rs_cuda_index(a.bucket, t, -1, a.buckets, a.bucket_fault) == b;
             re[i] = counts[i] ? x[t * a.row + lo] : 0.0F;
             im[i] = counts[i] ? x[t * a.row + hi] : 0.0F;
         }
@@ -104,14 +109,24 @@ template <int LANES> __global__ void __launch_bounds__(PAIRS *LANES) reduce_pair
             add_features((double)re[i], (double)im[i], top, sum);
         }
     }
-    double *out = a.out + (b * a.H + h) * a.count * a.F + f;
+    double *out =
+        (a.parts ? a.parts + (blockIdx.z * a.H + h) * a.count * a.F : a.out + (b * a.H + h) * a.count * a.F) + f;
 #pragma unroll
     for (int feature = 0; feature < RS_PAIR_FEATURES; feature++) {
         if (!(a.features >> feature & 1U)) continue;
         double total = rs_cuda_column_sum<PAIRS, LANES>(sum[feature]);
-        if (threadIdx.y == 0 && f < a.F) *out += total;
+        if (threadIdx.y == 0 && f < a.F) *out = a.parts ? total : *out + total;
         out += a.F;
     }
+}
+
+/* One thread, one sum: the segments in their order. n: [buckets, H, features, F]. */
+__global__ void __launch_bounds__(256) add_segments(const double *parts, double *out, int64_t n, int64_t segments) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    double total = 0;
+    for (int64_t s = 0; s < segments; s++) total += parts[s * n + i];
+    out[i] += total;
 }
 
 /* ---- patterns ---- */
@@ -379,14 +394,20 @@ rs_status rs_cuda_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     a.lo_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "component_lo");
     a.hi_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "component_hi");
     a.bucket_fault = rs_cuda_fault_of(d, RS_OP_PAIR_REDUCE, "bucket");
-    dim3 grid(rs_cuda_blocks(a.F, PAIRS), (unsigned)a.H, (unsigned)a.buckets);
-    if (a.H > 65535 || a.buckets > 65535)
-        return rs_fail(err, RS_E_INTERNAL, "op pair_reduce: %lld heads, %lld buckets: at most 65535 of each",
-                       (long long)a.H, (long long)a.buckets);
+    a.rows = (a.T + SEGMENTS - 1) / SEGMENTS;
+    if (a.rows < SEGMENT_ROWS) a.rows = SEGMENT_ROWS;
+    int64_t segments = (a.T + a.rows - 1) / a.rows, n = a.buckets * a.H * a.count * a.F;
+    dim3 grid(rs_cuda_blocks(a.F, PAIRS), (unsigned)a.H, (unsigned)(a.buckets * segments));
+    if (a.H > 65535 || a.buckets * segments > 65535)
+        return rs_fail(err, RS_E_INTERNAL, "op pair_reduce: %lld heads, %lld buckets in %lld segments: at most 65535",
+                       (long long)a.H, (long long)a.buckets, (long long)segments);
+    bool cut = segments > 1;
+    size_t parts = cut ? (size_t)(segments * n) * sizeof(double) : 0;
+    void *memory = nullptr;
+    RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, parts + (size_t)(a.T * a.H) * sizeof(int32_t), &memory, err));
+    a.parts = cut ? static_cast<double *>(memory) : nullptr;
     if (a.features & 1U << RS_PAIR_TOP) {
-        void *top = nullptr;
-        RS_TRY(rs_cuda_scratch_get(d, RS_CUDA_PARTS, (size_t)(a.T * a.H) * sizeof(int32_t), &top, err));
-        top_args t = {a, static_cast<int32_t *>(top)};
+        top_args t = {a, reinterpret_cast<int32_t *>(static_cast<char *>(memory) + parts)};
         RS_TRY(rs_cuda_launch(d, "pair_reduce", find_top, dim3(rs_cuda_blocks(a.T * a.H, 4, INT32_MAX)), dim3(128), 0,
                               err, t));
         a.top = t.top;
@@ -394,6 +415,9 @@ rs_status rs_cuda_pair_reduce(rs_device *d, const rs_op *op, rs_error *err) {
     /* Many rows are worth more lanes; the choice changes the order of sums, so the sizes alone decide. */
     if (a.T >= 2048) RS_TRY(rs_cuda_launch(d, "pair_reduce", reduce_pairs<16>, grid, dim3(PAIRS, 16), 0, err, a));
     else RS_TRY(rs_cuda_launch(d, "pair_reduce", reduce_pairs<8>, grid, dim3(PAIRS, 8), 0, err, a));
+    if (cut)
+        RS_TRY(rs_cuda_launch(d, "pair_reduce", add_segments, dim3(rs_cuda_blocks(n, 256, INT32_MAX)), dim3(256), 0,
+                              err, (const double *)a.parts, a.out, n, segments));
 out:
     return st;
 }

@@ -39,6 +39,9 @@ typedef struct roof_kernel {
     double flops[ROOF_UNITS];
     double m, n, batch; /* of a product: sides of its result, how many of them */
     bool one_piece;     /* of a product: the sum of an element is never cut into pieces */
+    bool own;           /* products on tensor cores in a kernel of ours, not cuBLAS's; its result fills the card */
+    bool again;         /* products that the run makes a second time: no part of its work */
+    double shared;      /* bytes to and from shared memory */
     rs_compute compute; /* of a product */
     double threads;     /* of all blocks together */
     int block;          /* threads of a block */
@@ -68,14 +71,9 @@ typedef struct roof_event {
 /* Changes of op stream or kernels that are thought through, not made. All zero: the program as it is. */
 typedef struct roof_what {
     const char *name;
-    int64_t tile_rows;   /* 0: the program's own */
-    int64_t head_groups; /* attention tiles of H / head_groups heads each */
-    bool fused;          /* softmax makes the sums of PATTERN_REDUCE */
-    bool wide;           /* statistics are cut among threads enough: chains of 8 loads at most */
-    bool one_kernel;     /* scores, softmax, mix are one kernel: tiles never leave the chip */
-    bool lists_aside;    /* token lists are made by another thread */
-    bool pieces;         /* a product of MIX may be cut along its sum, as one of MATMUL may */
-    bool graphs;         /* launches are replayed: 0.5 us of the host each */
+    int64_t tile_rows; /* 0: the program's own way; else a pattern in memory, tiles of so many rows */
+    bool wide;         /* statistics are cut among threads enough: chains of 8 loads at most */
+    bool graphs;       /* launches are replayed: 0.5 us of the host each */
 } roof_what;
 
 typedef struct roof_log {
@@ -134,9 +132,10 @@ void roof_run_deinit(roof_run *r);
 
 typedef struct roof_card {
     const char *name;
-    double product[3];    /* FLOP/s of products by rs_compute: f32, tf32, bf16 */
-    double unit[2];       /* FLOP/s of other arithmetic: f32, f64 */
-    double memory, cache; /* bytes/s */
+    double product[3];            /* FLOP/s of products by rs_compute: f32, tf32, bf16 */
+    double unit[2];               /* FLOP/s of other arithmetic: f32, f64 */
+    double memory, cache, shared; /* bytes/s; shared memory of all processors */
+    double own;                   /* share of the nominal rate that products of our kernels reach */
     double cache_bytes, memory_bytes;
     double link;         /* bytes/s between host and device */
     int processors;      /* 0: a CPU; then no launches, no waiting threads, no half-filled waves */
@@ -149,6 +148,7 @@ typedef enum roof_bound {
     ROOF_BY_ARITHMETIC,
     ROOF_BY_MEMORY,
     ROOF_BY_CACHE,
+    ROOF_BY_SHARED,
     ROOF_BY_LATENCY,
     ROOF_BY_GAPS,
     ROOF_BOUNDS

@@ -13,13 +13,64 @@
  *   L4                    NVIDIA L4 data sheet (halved where it counts sparsity); caches: Ada white paper (AD104)
  * Bandwidth of the second-level cache is no vendor's figure: H100 and A100 at 60 % of the 5120 bytes a clock of the
  * A100 white paper (what public microbenchmarks reach), Ada by what such benchmarks report of the RTX 4090, the L4 in
- * proportion to processors and clock. Link: PCIe 5.0 or 4.0 x16 at four fifths of its nominal rate. */
+ * proportion to processors and clock. Shared memory: 128 bytes a clock and processor (CUDA C++ programming guide).
+ * Kernels of ours on tensor cores: what FlashAttention-2, which is built alike, is reported to reach: 35 % on the H100
+ * (arXiv 2407.08608), at least 50 % on the A100 (arXiv 2307.08691), which is taken for Ada too. Link: PCIe 5.0 or 4.0
+ * x16 at four fifths of its nominal rate. */
 static const roof_card cards[] = {
-    {"H100 SXM", {66.9e12, 494.7e12, 989.4e12}, {66.9e12, 33.5e12}, 3.35e12, 5.4e12, 50e6, 80e9, 50e9, 132, 2048, 32},
-    {"H200", {66.9e12, 494.7e12, 989.4e12}, {66.9e12, 33.5e12}, 4.8e12, 5.4e12, 50e6, 141e9, 50e9, 132, 2048, 32},
-    {"A100 80GB", {19.5e12, 156e12, 312e12}, {19.5e12, 9.7e12}, 2.04e12, 4.3e12, 40e6, 80e9, 25e9, 108, 2048, 32},
-    {"RTX 4090", {82.6e12, 82.6e12, 165.2e12}, {82.6e12, 1.29e12}, 1.008e12, 5e12, 72e6, 24e9, 25e9, 128, 1536, 24},
-    {"L4", {30.3e12, 60e12, 121e12}, {30.3e12, 0.47e12}, 0.3e12, 1.9e12, 48e6, 24e9, 25e9, 58, 1536, 24},
+    {"H100 SXM",
+     {66.9e12, 494.7e12, 989.4e12},
+     {66.9e12, 33.5e12},
+     3.35e12,
+     5.4e12,
+     33.4e12,
+     0.35,
+     50e6,
+     80e9,
+     50e9,
+     132,
+     2048,
+     32},
+    {"H200",
+     {66.9e12, 494.7e12, 989.4e12},
+     {66.9e12, 33.5e12},
+     4.8e12,
+     5.4e12,
+     33.4e12,
+     0.35,
+     50e6,
+     141e9,
+     50e9,
+     132,
+     2048,
+     32},
+    {"A100 80GB",
+     {19.5e12, 156e12, 312e12},
+     {19.5e12, 9.7e12},
+     2.04e12,
+     4.3e12,
+     19.5e12,
+     0.5,
+     40e6,
+     80e9,
+     25e9,
+     108,
+     2048,
+     32},
+    {"RTX 4090",
+     {82.6e12, 82.6e12, 165.2e12},
+     {82.6e12, 1.29e12},
+     1.008e12,
+     5e12,
+     41.3e12,
+     0.5,
+     72e6,
+     24e9,
+     25e9,
+     128,
+     1536,
+     24},
+    {"L4", {30.3e12, 60e12, 121e12}, {30.3e12, 0.47e12}, 0.3e12, 1.9e12, 15.1e12, 0.5, 48e6, 24e9, 25e9, 58, 1536, 24},
 };
 
 const roof_card *roof_cards(size_t *n) {
@@ -30,6 +81,7 @@ const roof_card *roof_cards(size_t *n) {
 static const double ATTAINED = 0.75;   /* of the nominal rate, by a product large enough */
 static const double ARITHMETIC = 0.5;  /* of the nominal rate, by anything else: not all of it is multiply-and-add */
 static const double STREAMED = 0.9;    /* of the memory's nominal bandwidth */
+static const double SHARED = 0.75;     /* of the rate of shared memory */
 static const double CACHE_SHARE = 0.6; /* of the second-level cache holds what was touched last */
 static const double LAUNCH = 3e-6, REPLAYED = 0.5e-6; /* of the host, a kernel */
 static const double GAP = 1e-6;                       /* of the card, from kernel to kernel */
@@ -43,13 +95,15 @@ const char *const *roof_assumptions(size_t *n) {
         "share "
         "of processors that the last wave leaves idle, and for smaller tiles (best of nine sizes, cut along the sum "
         "where that helps and the product is single)",
+        "attention, a kernel of ours: 35 % of the nominal rate of products on Hopper, 50 % before, as FlashAttention-2 "
+        "is reported to reach, its softmax included; shared memory: 75 % of 128 bytes a clock and processor",
         "other arithmetic: half of the nominal float32 or float64 rate (float64 without tensor cores)",
         "memory: 90 % of the nominal bandwidth; second-level cache: a bandwidth that no vendor states "
         "(roofline_clock.c)",
         "what was touched last, up to 60 % of the second-level cache, is still there: read from the cache, and written "
         "to memory only when it is pushed out; blocks are found again by where they begin",
-        "a kernel takes the longest of: its arithmetic, its bytes from memory, its bytes from the cache, and the "
-        "waiting "
+        "a kernel takes the longest of: its arithmetic, its bytes from memory, from the cache, from shared "
+        "memory, and the waiting "
         "of its threads (waves x loads one after another x 0.5 us from memory or 0.2 us from the cache)",
         "from kernel to kernel the card rests 1 us; a launch costs the host 3 us and is hidden while the card is "
         "behind",
@@ -99,7 +153,9 @@ double roof_product_rate(const roof_card *c, rs_compute compute) {
 static double arithmetic_seconds(const roof_card *c, const roof_kernel *k) {
     double share = c->processors > 0 ? ARITHMETIC : 1;
     double s = k->flops[ROOF_F32] / (c->unit[0] * share) + k->flops[ROOF_F64] / (c->unit[1] * share);
-    if (k->flops[ROOF_PRODUCT] > 0) {
+    if (k->own) {
+        s += k->flops[ROOF_PRODUCT] / (c->product[k->compute] * (c->processors > 0 ? c->own : 1));
+    } else if (k->flops[ROOF_PRODUCT] > 0) {
         s += k->flops[ROOF_PRODUCT] / (roof_product_rate(c, k->compute) * filled(c, k));
     }
     return s;
@@ -215,6 +271,7 @@ static void replay_kernel(clocks *k, const roof_event *e) {
     double takes[ROOF_BY_GAPS] = {[ROOF_BY_ARITHMETIC] = arithmetic_seconds(c, g),
                                   [ROOF_BY_MEMORY] = memory / (c->memory * (cpu ? 1 : STREAMED)),
                                   [ROOF_BY_CACHE] = cached / c->cache,
+                                  [ROOF_BY_SHARED] = cpu ? 0 : g->shared / (c->shared * SHARED),
                                   [ROOF_BY_LATENCY] = waiting_seconds(c, g, memory, cached)};
     for (int i = 0; i < ROOF_BY_GAPS; i++) {
         by = takes[i] > seconds ? i : by;
@@ -256,8 +313,7 @@ static void replay_mark(clocks *k) {
 }
 
 static void replay_event(clocks *k, const roof_event *e) {
-    bool loss = k->section == ROOF_SECTIONS - 1, aside = k->what->lists_aside && k->section > 0 && !loss;
-    double computed = aside || e->kind == ROOF_AWAIT ? 0 : e->host; /* waiting for the reading thread: replay_await */
+    double computed = e->kind == ROOF_AWAIT ? 0 : e->host; /* waiting for the reading thread: replay_await */
     k->host += computed;
     k->out->host[k->section] += computed;
     line_of(k, e->row)->host += computed;

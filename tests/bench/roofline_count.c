@@ -8,8 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { TILE_OPS = 4 };
-
 /* Of this file alone; `inner` is the CPU backend's own struct of the same name and only handed on. */
 struct rs_device {
     const rs_backend *cpu;
@@ -18,11 +16,9 @@ struct rs_device {
     roof_what what;
     roof_expander expander;
     roof_log *log;
-    double left;          /* thread time at which the last call returned */
-    double overhead;      /* of taking that time */
-    double host;          /* of the event being written */
-    rs_op tile[TILE_OPS]; /* ops of a tile that wait for their head groups */
-    int n_tile;
+    double left;     /* thread time at which the last call returned */
+    double overhead; /* of taking that time */
+    double host;     /* of the event being written */
 };
 
 static double thread_seconds(void) {
@@ -60,7 +56,7 @@ static void append_copy(rs_device *d, roof_event_kind kind, size_t bytes) {
 
 static void append_kernel(void *ctx, int row, const roof_kernel *k) {
     rs_device *d = ctx;
-    d->log->product_flops += k->flops[ROOF_PRODUCT];
+    d->log->product_flops += k->again ? 0 : k->flops[ROOF_PRODUCT];
     append(d, (roof_event){.kind = ROOF_KERNEL, .row = row, .kernel = *k});
 }
 
@@ -157,71 +153,11 @@ static void finish_loss(rs_device *d, const rs_view *state) {
     }
 }
 
-/* Group g of n along an axis. The score tile itself is the same memory for every group. */
-static void narrow(rs_view *v, int axis, int64_t g, int64_t n, bool move) {
-    if (v->mem && v->dim[axis] >= n) {
-        v->dim[axis] /= n;
-        v->offset += move ? (size_t)(g * v->dim[axis] * v->stride[axis] * rs_dtype_block_bytes(v->dtype)) : 0;
-    }
-}
-
-static rs_op narrowed(rs_op op, int64_t g, int64_t n) {
-    rs_op_pattern_reduce *p = &op.u.pattern_reduce;
-    switch (op.kind) {
-    case RS_OP_SCORES:
-        narrow(&op.u.scores.q, 1, g, n, true);
-        narrow(&op.u.scores.k, 1, g, n, true);
-        narrow(&op.u.scores.slot, 0, g, n, true);
-        narrow(&op.u.scores.s, 0, g, n, false);
-        break;
-    case RS_OP_SOFTMAX:
-        narrow(&op.u.softmax.s, 0, g, n, false);
-        narrow(&op.u.softmax.stats, 0, g, n, false);
-        narrow(&op.u.softmax.half, 0, g, n, false);
-        break;
-    case RS_OP_PATTERN_REDUCE:
-        narrow(&p->p, 0, g, n, false);
-        narrow(&p->stats, 0, g, n, false);
-        narrow(&p->sums, 0, g, n, true);
-        narrow(&p->profile, 0, g, n, true);
-        narrow(&p->map, 0, g, n, true);
-        break;
-    default:
-        narrow(&op.u.mix.p, 0, g, n, false);
-        narrow(&op.u.mix.v, 1, g, n, true);
-        narrow(&op.u.mix.z, 1, g, n, true);
-        break;
-    }
-    return op;
-}
-
-/* Ops of a tile are kept until its last one, MIX, and then come once for every group of heads. */
-static void count(rs_device *d, const rs_op *op) {
-    bool of_tile = op->kind == RS_OP_SCORES || op->kind == RS_OP_SOFTMAX || op->kind == RS_OP_PATTERN_REDUCE ||
-                   op->kind == RS_OP_MIX;
-    int64_t groups = d->what.head_groups;
-    if (groups <= 1 || !of_tile) {
-        roof_expand(&d->expander, op);
-        return;
-    }
-    d->tile[d->n_tile++] = *op;
-    if (op->kind != RS_OP_MIX) {
-        return;
-    }
-    for (int64_t g = 0; g < groups; g++) {
-        for (int i = 0; i < d->n_tile; i++) {
-            rs_op part = narrowed(d->tile[i], g, groups);
-            roof_expand(&d->expander, &part);
-        }
-    }
-    d->n_tile = 0;
-}
-
 static rs_status run(rs_device *d, const rs_op *ops, size_t n, rs_error *err) {
     rs_status st = RS_OK;
     enter(d);
     for (size_t i = 0; i < n && st == RS_OK; i++) {
-        count(d, &ops[i]);
+        roof_expand(&d->expander, &ops[i]);
         if (d->execute) {
             double begun = thread_seconds();
             st = d->cpu->run(d->inner, &ops[i], 1, err);

@@ -9,7 +9,7 @@
 /* ---- how often a kernel reads and writes each byte of its arguments ---- */
 
 /* Kernels of an op that has several. */
-enum { ONLY, BIAS = ONLY, PRODUCT, TOP = ONLY, PAIRS, ENTRIES = ONLY, PIECES, CELLS, DISTANCES };
+enum { ONLY, BIAS = ONLY, PRODUCT, TOP = ONLY, PAIRS, ENTRIES = ONLY, PIECES, CELLS, DISTANCES, TILES = ONLY };
 enum { SEGMENTS = ONLY, SAMPLE_PAIRS, TURNS, LOGITS };
 
 typedef struct pass {
@@ -42,6 +42,9 @@ static const pass passes[] = {
     {RS_OP_SOFTMAX, ONLY, "s", 1, 1, false}, /* rows that are not kept are read again: below */
     {RS_OP_SOFTMAX, ONLY, "half", 0, 1, false},
     {RS_OP_MIX, ONLY, "z", 0, 1, false},
+    {RS_OP_ATTEND, ONLY, "q", 1, 0, false}, /* keys and values: below */
+    {RS_OP_ATTEND, ONLY, "z", 0, 1, false},
+    {RS_OP_ATTEND, ONLY, "stats", 0, 1, false},
     {RS_OP_CROSS_ENTROPY, ONLY, "logits", 2, 0, false}, /* maximum, then the sum */
     {RS_OP_CROSS_ENTROPY, ONLY, "state", 1, 1, false},
     {RS_OP_PAIR_REDUCE, TOP, "x", 1, 0, true},   /* find_top */
@@ -50,6 +53,10 @@ static const pass passes[] = {
     {RS_OP_PATTERN_REDUCE, PIECES, "p", 1, 0, false}, /* mass, squares, and along the diagonals */
     {RS_OP_PATTERN_REDUCE, CELLS, "map", 1, 1, false},
     {RS_OP_PATTERN_REDUCE, DISTANCES, "profile", 1, 1, false},
+    {RS_OP_ATTEND_REDUCE, TILES, "q", 1, 0, false},
+    {RS_OP_ATTEND_REDUCE, TILES, "stats", 1, 0, false},
+    {RS_OP_ATTEND_REDUCE, CELLS, "map", 1, 1, false},
+    {RS_OP_ATTEND_REDUCE, DISTANCES, "profile", 1, 1, false},
     {RS_OP_LOGIT_SAMPLE, SEGMENTS, "k", 1, 0, false},
     {RS_OP_LOGIT_SAMPLE, SAMPLE_PAIRS, "out", 1, 1, false},
     {RS_OP_PROFILE_REDUCE, ONLY, "profile", 2, 0, true}, /* bins; distance and toeplitz */
@@ -66,7 +73,8 @@ enum {
     RUNNING_FLOPS = 20, /* of a row that is not kept: another exponential */
     LOSS_FLOPS = 24,
     PATTERN_FLOPS = 32, /* mass, square, two tokens to compare; 8 steps along each of two diagonals for 8 entries */
-    FUSED_FLOPS = 4,
+    REDUCE_FLOPS = 16,  /* an entry of ATTEND_REDUCE: its score, exponential, mass, square, two tokens */
+    DIAGONAL_FLOPS = 4, /* a step along a diagonal there */
     TOP_F64 = 4,
     PAIR_F64 = 55,          /* all features are formed whoever asks */
     SEGMENT_F64 = 85,       /* a turn, fifteen sums */
@@ -195,6 +203,9 @@ static void matmul(const roof_expander *x, const rs_op *op) {
         emit(x, op->kind, &bias);
     }
     roof_kernel k = start(op, PRODUCT, 0, 0, 0);
+    if (o->add) {
+        touch_of(&k, &o->y)->reads = 1;
+    }
     k.flops[ROOF_PRODUCT] = 2 * M * N * K;
     k.m = N;
     k.n = M;
@@ -216,11 +227,7 @@ static void scores(const roof_expander *x, const rs_op *op) {
     const rs_op_scores *o = &op->u.scores;
     double H = (double)o->q.dim[1], R = (double)o->q.dim[0], C = (double)o->k.dim[0], width = (double)o->q.dim[2];
     roof_kernel k = start(op, ONLY, 0, 0, 0);
-    if (x->what->one_kernel) { /* once for the row sums, once for the pattern; what is formed stays where it is */
-        k.flops[ROOF_PRODUCT] = 2 * H * R * C * width;
-        k.n_touches = 0;
-    }
-    k.flops[ROOF_PRODUCT] += 2 * H * R * C * width;
+    k.flops[ROOF_PRODUCT] = 2 * H * R * C * width;
     k.m = C;
     k.n = R;
     k.batch = H;
@@ -240,14 +247,86 @@ static void mix(const roof_expander *x, const rs_op *op) {
     k.m = width;
     k.n = R;
     k.batch = H;
-    k.one_piece = !x->what->pieces;
+    k.one_piece = true;
     k.compute = o->compute;
-    if (!x->what->one_kernel) {
-        take_input(x, &k, &(input){&o->p, 1, SLOT_ROUNDED, ROOF_ROUND_MIX});
-    }
+    take_input(x, &k, &(input){&o->p, 1, SLOT_ROUNDED, ROOF_ROUND_MIX});
     take_input(x, &k, &(input){&o->v, H / (double)o->v.dim[1], SLOT_ROUNDED_MORE, ROOF_ROUND_MIX});
     addresses(x, op->kind, o->p.dim[0]);
     emit(x, op->kind, &k);
+}
+
+/* ---- attention without a pattern in memory (cuda_attend.cu) ---- */
+
+enum { BLOCK_ROWS = 128, WARP_ROWS = 16, WARP_COUNT = 8, TILE_KEYS = 64, BLOCK_THREADS = 256 };
+
+/* Tiles of 16 rows by 64 keys that warps go over in a head, and tiles of 128 rows that blocks fetch. */
+typedef struct visits {
+    double warps, blocks, reached; /* reached: distances that blocks reach, added up */
+} visits;
+
+static visits visits_of(int64_t T, int64_t window) {
+    visits v = {0};
+    for (int64_t block = 0; block < T; block += BLOCK_ROWS) {
+        int64_t last = block + BLOCK_ROWS < T ? block + BLOCK_ROWS : T, left = block - window + 1;
+        int64_t first = window > 0 && left > 0 ? left / TILE_KEYS * TILE_KEYS : 0;
+        v.blocks += ceiling((double)(last - first), TILE_KEYS);
+        v.reached += (double)(block + BLOCK_ROWS - first);
+        for (int64_t row = block; row < last; row += WARP_ROWS) {
+            v.warps += (double)((row + WARP_ROWS - 1 - first) / TILE_KEYS + 1);
+        }
+    }
+    return v;
+}
+
+/* As wide as the kernel takes them. */
+static double padded(int64_t width) { return width <= 32 ? 32 : width <= 64 ? 64 : 128; }
+
+/* Inputs that a block reads again for every tile; blocks side by side read the same keys. */
+static void touch_heads(roof_kernel *k, const rs_view *v, double reads) {
+    touch_view(k, v, 1, reads > 1 ? reads : 1, 0, true);
+}
+
+static void attend(const roof_expander *x, const rs_op *op) {
+    const rs_op_attend *o = &op->u.attend;
+    visits v = visits_of(o->q.dim[0], o->window);
+    double H = (double)o->q.dim[1], W = fmax(padded(o->q.dim[2]), padded(o->v.dim[2])), T = (double)o->q.dim[0];
+    roof_kernel k = start(op, ONLY, ceiling(T, BLOCK_ROWS) * H * BLOCK_THREADS, BLOCK_THREADS, 2);
+    k.flops[ROOF_PRODUCT] = v.warps * H * WARP_ROWS * TILE_KEYS * 2 * 2 * W;
+    k.compute = RS_COMPUTE_BF16;
+    k.own = true;
+    /* A warp reads keys and values; the block has them brought once. */
+    k.shared = 2 * H * TILE_KEYS * W * 2 * (v.warps + v.blocks);
+    touch_heads(&k, &o->k, H * v.blocks * TILE_KEYS / (T * (double)o->k.dim[1]));
+    touch_heads(&k, &o->v, H * v.blocks * TILE_KEYS / (T * (double)o->v.dim[1]));
+    emit(x, op->kind, &k);
+}
+
+/* Every warp of a block goes over all of its tiles. */
+static void attend_reduce(const roof_expander *x, const rs_op *op) {
+    const rs_op_attend_reduce *o = &op->u.attend_reduce;
+    visits v = visits_of(o->q.dim[0], o->window);
+    double H = (double)o->q.dim[1], W = padded(o->q.dim[2]), T = (double)o->q.dim[0], B = (double)o->map.dim[1];
+    double blocks = ceiling(T, BLOCK_ROWS), tile = BLOCK_ROWS * TILE_KEYS, f8 = sizeof(double);
+    double steps = (BLOCK_ROWS + TILE_KEYS) * TILE_KEYS, bands = ceiling((WARP_ROWS - 1) * B, T) + 1;
+    roof_kernel k = start(op, TILES, blocks * H * BLOCK_THREADS, BLOCK_THREADS, 2);
+    k.flops[ROOF_PRODUCT] = v.blocks * H * tile * 2 * W;
+    k.flops[ROOF_F32] = v.blocks * H * (REDUCE_FLOPS * tile + (o->profile.mem ? DIAGONAL_FLOPS * steps : 0));
+    k.compute = RS_COMPUTE_BF16;
+    k.own = k.again = true;
+    k.shared = v.blocks * H * ((WARP_COUNT + 1) * TILE_KEYS * W * 2 + 4 * tile + (o->profile.mem ? 4 * steps : 0));
+    touch_heads(&k, &o->k, H * v.blocks * TILE_KEYS / (T * (double)o->k.dim[1]));
+    touch_scratch(x, &k, SLOT_PARTS, H * v.reached * f8, 0, 1);
+    touch_scratch_at(x, &k, SLOT_PARTS, 1, H * blocks * WARP_COUNT * bands * B * f8, 0, 1);
+    emit_statistics(x, op->kind, k);
+    k = start(op, DISTANCES, T * H, 256, ceiling(blocks, AHEAD));
+    touch_scratch(x, &k, SLOT_PARTS, H * v.reached * f8, 1, 0);
+    emit_statistics(x, op->kind, k);
+    k = start(op, CELLS, H * B * B, 128, ceiling(T / (B * WARP_ROWS), AHEAD));
+    touch_scratch_at(x, &k, SLOT_PARTS, 1, H * blocks * WARP_COUNT * bands * B * f8, 1, 0);
+    emit_statistics(x, op->kind, k);
+    k = (roof_kernel){.threads = H * 128, .block = 128, .chain = ceiling(T / 128, AHEAD) + ceiling(blocks, AHEAD)};
+    touch_view(&k, &o->stats, 1, 1, 0, false);
+    emit_statistics(x, op->kind, k);
 }
 
 /* ---- row by row ---- */
@@ -313,14 +392,9 @@ static void softmax(const roof_expander *x, const rs_op *op) {
     roof_touch *s = touch_of(&k, &o->s);
     if (s) {
         s->reads = kept ? 1 : 2;
-        s->writes = o->half_only || (o->half.mem && x->what->fused) ? 0 : 1;
+        s->writes = o->half_only ? 0 : 1;
     }
-    k.flops[ROOF_F32] =
-        (SOFTMAX_FLOPS + (kept ? 0 : RUNNING_FLOPS) + (x->what->fused ? FUSED_FLOPS : 0)) * entries(&o->s);
-    if (x->what->one_kernel) {
-        k.n_touches = 0;
-        k.chain = 0;
-    }
+    k.flops[ROOF_F32] = (SOFTMAX_FLOPS + (kept ? 0 : RUNNING_FLOPS)) * entries(&o->s);
     emit(x, op->kind, &k);
 }
 
@@ -339,6 +413,7 @@ static void pair_reduce(const roof_expander *x, const rs_op *op) {
     const rs_op_pair_reduce *o = &op->u.pair_reduce;
     double T = (double)o->x.dim[0], H = (double)o->x.dim[1], F = (double)o->out.dim[3], buckets = (double)o->out.dim[0];
     int lanes = T >= 2048 ? 16 : 8;
+    double segments = ceiling(T, fmax(1024, ceiling(T, 16))), f8 = sizeof(double);
     if (o->features & 1U << RS_PAIR_TOP) {
         roof_kernel top = start(op, TOP, T * H * 32, 128, ceiling(2 * ceiling(F, 32), AHEAD)); /* a warp each */
         top.flops[ROOF_F64] = TOP_F64 * T * H * F;
@@ -349,10 +424,18 @@ static void pair_reduce(const roof_expander *x, const rs_op *op) {
      * belong here; a bucket among many takes a share of the rows, which mostly stand alone. */
     const double rows = 8;
     double own = buckets <= 2 ? T : fmin(T, rows * T / buckets);
-    roof_kernel k =
-        start(op, PAIRS, ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes, (own + 0.5 * T) / (lanes * rows));
+    roof_kernel k = start(op, PAIRS, segments * ceiling(F, 32) * H * buckets * 32 * lanes, 32 * lanes,
+                          (own + 0.5 * T) / (segments * lanes * rows));
     k.flops[ROOF_F64] = PAIR_F64 * T * H * F;
+    if (segments > 1) {
+        touch_scratch(x, &k, SLOT_PARTS, segments * entries(&o->out) * f8, 0, 1);
+    }
     emit_statistics(x, op->kind, k);
+    if (segments > 1) {
+        k = (roof_kernel){.threads = entries(&o->out), .block = 256, .chain = ceiling(segments, AHEAD)};
+        touch_scratch(x, &k, SLOT_PARTS, segments * entries(&o->out) * f8, 1, 0);
+        emit_statistics(x, op->kind, k);
+    }
 }
 
 /* read_entries: a thread takes a row. Then the rows are added up, a block for every kind of sum. */
@@ -363,10 +446,6 @@ static void sum_entries(const roof_expander *x, const rs_op *op) {
     roof_kernel k = start(op, ENTRIES, H * R, 256, 2);
     touch(&k, (roof_touch){o->p.mem, o->p.offset, H * 3 * R * sector, 1, 0, false});
     touch_scratch(x, &k, SLOT_PARTS, H * R * RS_PATTERN_SUMS * f8, 0, 1);
-    if (x->what->fused) { /* the profile and the map go to softmax, whose traffic they then are */
-        touch_view(&k, &o->profile, 1, 1, 1, false);
-        touch_view(&k, &o->map, 1, 1, 1, false);
-    }
     emit_statistics(x, op->kind, k);
     k = (roof_kernel){.threads = H * RS_PATTERN_SUMS * 128, .block = 128, .chain = ceiling(R, 128)};
     touch_scratch(x, &k, SLOT_PARTS, H * R * RS_PATTERN_SUMS * f8, 1, 0);
@@ -384,9 +463,6 @@ static void pattern_reduce(const roof_expander *x, const rs_op *op) {
            down = ceiling(tall, PIECE);
     double pieces = H * bands * down * over, slots = fmin(tall, PIECE) + fmin(wide, PIECE) - 1;
     sum_entries(x, op);
-    if (x->what->fused) {
-        return;
-    }
     /* A strip of eight rows after the other: a thread loads eight values, then all wait for each other. */
     roof_kernel k =
         start(op, PIECES, pieces * PIECE, PIECE, ceiling(fmin(tall, PIECE), STRIP) * ceiling(PIECE / 32, AHEAD));
@@ -469,10 +545,12 @@ static expand_op *const expanders[RS_OP_COUNT] = {
     [RS_OP_MASK] = mask,
     [RS_OP_SOFTMAX] = softmax,
     [RS_OP_MIX] = mix,
+    [RS_OP_ATTEND] = attend,
     [RS_OP_CROSS_ENTROPY] = cross_entropy,
     [RS_OP_PAIR_REDUCE] = pair_reduce,
     [RS_OP_LOGIT_SAMPLE] = logit_sample,
     [RS_OP_PATTERN_REDUCE] = pattern_reduce,
+    [RS_OP_ATTEND_REDUCE] = attend_reduce,
     [RS_OP_PROFILE_REDUCE] = profile_reduce,
 };
 

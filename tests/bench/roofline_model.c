@@ -73,6 +73,11 @@ static bool wants(void *ctx, rs_site site, int layer) {
     return m->probes.wants(m->probes.ctx, site, layer);
 }
 
+static bool needs_tile(void *ctx, int layer) {
+    const marked *m = ctx;
+    return m->probes.needs_tile(m->probes.ctx, layer);
+}
+
 static rs_status observe(void *ctx, const rs_frame *f, rs_error *err) {
     marked *m = ctx;
     return m->probes.observe(m->probes.ctx, f, err);
@@ -112,7 +117,12 @@ static rs_status go(roof_run *r, parts *p, rs_error *err) {
     RS_TRY(rs_probes_bytes(kinds, n, &facts, &r->probe_bytes, err));
     RS_TRY(rs_probes_create(kinds, n, &facts, p->backend, p->device, leave, NULL, &p->probes, err));
     marked m = {rs_probes_hook(p->probes), p->device};
-    rs_hook hook = {.name = m.probes.name, .ctx = &m, .wants = wants, .observe = observe, .layer_done = layer_done};
+    rs_hook hook = {.name = m.probes.name,
+                    .ctx = &m,
+                    .wants = wants,
+                    .needs_tile = needs_tile,
+                    .observe = observe,
+                    .layer_done = layer_done};
     rs_run_options o = {.ids = p->ids,
                         .sequences = r->sequences,
                         .positions = r->context,

@@ -117,6 +117,15 @@ def compare(model, folder, compute, bar, *more):
     print(f"{model}, {compute}: {len(want)} arrays, worst {worst[0]:.1e} ({worst[1]})", flush=True)
 
 
+def test_pattern_in_memory(folder):
+    """Products in bfloat16 need no pattern in memory; float32, or a measurement that must see the pattern itself, do."""
+    for text, more, words in (([TEXT], [], "tiles     no attention pattern in memory"), ([TEXT], ["--compute", "f32"], "tiles     96 query rows"),
+                              ([], ["--task", "copy"], "tiles     96 query rows")):
+        said = run("audit", os.path.join(SAMPLES, "models", "full-rope"), *text, "--context", "96", "-o", os.path.join(folder, "x.h5"),
+                   "--dry-run", "--device", "cuda", *more, ROPESCOPE_CUDA_PLUGIN=EMULATED).stdout
+        assert words in said, said
+
+
 def test_statistics(folder):
     for model in ("partial-rope-0.25",) if SANITIZED else ("full-rope", "partial-rope-0.25", "p-rope-0.75", "nope"):
         compare(model, folder, "f32", BAR, *(["--deep"] if model == "partial-rope-0.25" else []))
@@ -182,7 +191,7 @@ def main():
     if not os.path.exists(EMULATED):
         print("skipped: the emulated device was not built")
         return 77
-    tests = [test_no_card, test_devices, test_statistics, test_repeatable]
+    tests = [test_no_card, test_devices, test_pattern_in_memory, test_statistics, test_repeatable]
     if not ON_CARD:
         tests += [test_several_cards, test_out_of_memory]  # cards are not made, and do not fail, on demand
     for test in tests:

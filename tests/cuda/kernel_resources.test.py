@@ -37,7 +37,7 @@ def launch_bounds() -> dict[str, int]:
 
 def threads_of(kernel: str, bounds: dict[str, str], source: str) -> int:
     name = re.match(r"\w+", kernel).group(0)
-    words = bounds[name]
+    words = bounds[name].split(",")[0]  # behind it: blocks of a multiprocessor
     constants = dict(re.findall(r"(\w+) = (\d+)", " ".join(re.findall(r"enum \{([^}]*)\}", source))))
     argument = re.search(r"<\(?(?:int\))?(\d+)", kernel)
     constants["LANES"] = argument.group(1) if argument else constants.get("LANES", "1")

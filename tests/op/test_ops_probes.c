@@ -114,6 +114,7 @@ static void body_pair(rs_rig *r) {
     run_pair(r, &(pair_case){33, 2, 17, 2, 1, all});
     run_pair(r, &(pair_case){40, 9, 15, 3, -1, 1U << RS_PAIR_ABS | 1U << RS_PAIR_TOP});
     run_pair(r, &(pair_case){40, 1, 128, 1, 1, 1U << RS_PAIR_ABS2 | 1U << RS_PAIR_U2_IM});
+    run_pair(r, &(pair_case){2100, 2, 3, 2, 0, all}); /* rows are cut into segments on a card */
 }
 
 /* ---- logit_sample ---- */

@@ -139,7 +139,12 @@ static void run_matmul(rs_rig *r, int64_t M, int64_t N, int64_t K, bool biased, 
     rs_rig_run(r, &op);
     y = rs_rig_get(r, &vy);
     assert_memory_equal(first, y, (size_t)(M * N) * sizeof *y); /* with the same threads the same bytes */
-    free(x), free(w), free(b), free(y), free(first), free(want);
+    op.u.matmul.add = true;
+    rs_rig_run(r, &op);
+    float *twice = rs_rig_get(r, &vy);
+    for (int64_t i = 0; i < M * N; i++) want[i] *= 2;
+    rs_rig_close_f32(r, "matmul, added", twice, want, M * N, rs_rig_product_bar(compute, 2e-6));
+    free(x), free(w), free(b), free(y), free(first), free(twice), free(want);
 }
 
 static void body_matmul(rs_rig *r) {
