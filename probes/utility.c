@@ -8,15 +8,25 @@
 #include "analyzer/base/alloc.h"
 #include "probes/tally.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { S_MASKS, S_HEADS, S_SEQUENCES, VIEWS = S_SEQUENCES }; /* order of declaration = index into rs_probe_state */
+enum {
+    S_MASKS,
+    S_HEADS,
+    S_ROW_NORMS,
+    S_SEQUENCES,
+    VIEWS = S_SEQUENCES
+}; /* order of declaration = index into rs_probe_state */
 
 typedef struct scratch {
     rs_sampled_rows rows;
     double *v; /* [K, Dv, T] of this sequence */
     double *k; /* [K, 2 F, T] rotated keys */
     int64_t Dv;
+    double *row_norm; /* [H, 2 F] of W_q of the layer at hand: sum |w| of first, then of second components */
+    int norm_layer;   /* whose; -1: none yet */
+    bool has_norms;
 } scratch;
 
 /* Values come before the keys. */
@@ -35,6 +45,10 @@ static rs_status declare(const rs_probe_facts *facts, int layer, rs_arrays *stat
                          "sums over sequences: objective, squared error, squared output, steps, residual, sequences", 3,
                          "fold", (int64_t)RS_FOLDS, "head", (int64_t)l->heads, "utility_term", (int64_t)RS_UT_TERMS));
     rs_tally_zero(a);
+    RS_TRY(rs_arrays_add(state, &a, err, "state/utility/row_norm", RS_F64, "1",
+                         "sums over sequences of sum |w| of the component's row of W_q", 4, "fold", (int64_t)RS_FOLDS,
+                         "head", (int64_t)l->heads, "place", (int64_t)2, "pair", (int64_t)l->rope.n_pairs));
+    rs_tally_zero(a);
     RS_TRY(rs_tally_declare_sequences(state, "utility", "fold", RS_FOLDS, err));
 out:
     return st;
@@ -47,6 +61,7 @@ static void end(void *ctx, const rs_backend *b, rs_device *d) {
     rs_sampled_rows_deinit(&s->rows);
     rs_free(s->v);
     rs_free(s->k);
+    rs_free(s->row_norm);
     rs_free(s);
 }
 
@@ -63,7 +78,7 @@ static rs_sampled_room room(const rs_probe_facts *facts) {
     const rs_graph *g = facts->graph;
     int64_t D = 2 * (int64_t)g->max_pairs, Dv = widest_value(g), rows = RS_SAMPLE_ROWS;
     return (rs_sampled_room){.work = rows * D + rows * Dv + 3 * facts->positions + 2 * Dv + 6 * D,
-                             .increments = g->max_heads * (D + RS_UT_TERMS)};
+                             .increments = g->max_heads * (2 * D + RS_UT_TERMS)};
 }
 
 /* Values and rotated keys of a sequence, in doubles. */
@@ -87,6 +102,8 @@ static rs_status begin(const rs_probe_facts *facts, const rs_backend *b, rs_devi
     RS_TRY(rs_sampled_rows_init(&s->rows, facts, b, d, room(facts), err));
     RS_TRY(RS_NEW(&s->v, (size_t)value_cells(facts), err));
     RS_TRY(RS_NEW(&s->k, (size_t)key_cells(facts), err));
+    RS_TRY(RS_NEW(&s->row_norm, (size_t)(facts->graph->max_heads * 2 * facts->graph->max_pairs), err));
+    s->norm_layer = -1;
     *out = s;
     s = NULL;
 out:
@@ -113,6 +130,50 @@ static rs_status take_values(scratch *s, const rs_probe_facts *facts, const rs_f
         }
     }
     return RS_OK;
+}
+
+static double absolute_sum(const void *row, rs_dtype type, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float x = 0;
+        if (type == RS_F32) {
+            x = ((const float *)row)[i];
+        } else { /* bfloat16: the upper half of a float32 */
+            uint32_t bits = (uint32_t)((const uint16_t *)row)[i] << 16;
+            memcpy(&x, &bits, sizeof x);
+        }
+        sum += fabs((double)x);
+    }
+    return sum;
+}
+
+/* Row norms of W_q, head by head, once for each layer. */
+static rs_status take_weights(scratch *s, const rs_frame *f, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_rope *rope = &f->layer_info->rope;
+    int64_t F = rope->n_pairs, rows = f->layer_info->head_dim;
+    void *block = NULL;
+    if (s->norm_layer == f->layer) {
+        return RS_OK;
+    }
+    s->norm_layer = f->layer;
+    s->has_norms = rs_view_present(&f->w_q);
+    size_t row = s->has_norms ? (size_t)(f->w_q.stride[0] * rs_dtype_block_bytes(f->w_q.dtype)) : 1;
+    RS_TRY(rs_new(&block, (size_t)rows, row, err));
+    for (int64_t h = 0; h < f->layer_info->heads && s->has_norms; h++) {
+        rs_view part = rs_view_rows(f->w_q, h * rows, rows);
+        int64_t bytes = 0;
+        rs_view_extent(&part, &bytes);
+        RS_TRY(f->backend->read(f->device, part.mem, part.offset, block, (size_t)bytes, err));
+        for (int64_t i = 0; i < 2 * F; i++) {
+            int64_t at = i < F ? rope->lo[i] : rope->hi[i - F];
+            s->row_norm[h * 2 * F + i] =
+                absolute_sum((const char *)block + (size_t)at * row, f->w_q.dtype, f->w_q.dim[1]);
+        }
+    }
+out:
+    rs_free(block);
+    return st;
 }
 
 /* Keys turned to their own positions. */
@@ -179,6 +240,10 @@ static void measure(void *ctx, rs_sampled_rows *r, int64_t h, double *work) {
     out[RS_UT_STEPS] += found.steps;
     out[RS_UT_RESIDUAL] += found.residual;
     out[RS_UT_SEQUENCES] += 1;
+    out[RS_UT_WEIGHTS] += s->has_norms;
+    for (int64_t c = 0; c < D && s->has_norms; c++) {
+        r->increment[r->H * (D + RS_UT_TERMS) + h * D + c] += s->row_norm[h * D + c];
+    }
 }
 
 static rs_status observe(void *ctx, const rs_probe_facts *facts, const rs_frame *f, const rs_probe_state *state,
@@ -186,6 +251,7 @@ static rs_status observe(void *ctx, const rs_probe_facts *facts, const rs_frame 
     rs_status st = RS_OK;
     scratch *s = ctx;
     if (f->site == RS_SITE_V) {
+        RS_TRY(take_weights(s, f, err));
         return take_values(s, facts, f, err);
     }
     RS_TRY(rs_sampled_rows_read(&s->rows, facts, f, err));

@@ -5,8 +5,8 @@
 #include "probes/kinds.h"
 #include "probes/sampled_rows.h"
 
-/* What is kept of a sequence, per head: the mask [2 F] (first and second components of the pairs), and sums of these.
- */
+/* What is kept of a sequence, per head: the mask [2 F] (first and second components of the pairs), sums of these, and
+ * beside the mask the cheap stand-in of the same paper, sum |w| of the component's row of W_q [2 F]. */
 enum {
     RS_UT_OBJECTIVE, /* at the mask found; 1 at u = 1 */
     RS_UT_ERROR,     /* mean squared change of the output */
@@ -14,6 +14,7 @@ enum {
     RS_UT_STEPS,     /* gradient steps taken */
     RS_UT_RESIDUAL,  /* largest entry of u - clip(u - gradient / alpha): 0 at a stationary point */
     RS_UT_SEQUENCES, /* solved */
+    RS_UT_WEIGHTS,   /* those of them with a look at W_q */
     RS_UT_TERMS
 };
 enum { RS_UT_MOST_STEPS = 60 };

@@ -11,11 +11,13 @@ typedef struct sums {
     const rs_rope *rope;
     double *mask; /* [H, 2, F] */
     double *head; /* [H, RS_UT_TERMS] */
+    double *row;  /* [H, 2, F] */
 } sums;
 
 static void close_sums(sums *s) {
     rs_free(s->mask);
     rs_free(s->head);
+    rs_free(s->row);
 }
 
 static rs_status open_sums(const rs_layer *l, const rs_arrays *state, int first, int step, sums *s, rs_error *err) {
@@ -23,6 +25,7 @@ static rs_status open_sums(const rs_layer *l, const rs_arrays *state, int first,
     *s = (sums){.H = l->heads, .F = l->rope.n_pairs, .rope = &l->rope};
     RS_TRY(rs_tally_sum(state, "state/utility/mask", first, step, &s->mask, NULL, err));
     RS_TRY(rs_tally_sum(state, "state/utility/head", first, step, &s->head, NULL, err));
+    RS_TRY(rs_tally_sum(state, "state/utility/row_norm", first, step, &s->row, NULL, err));
 out:
     return st;
 }
@@ -57,6 +60,32 @@ static rs_status finish_masks(const sums *s, rs_arrays *out, rs_error *err) {
         }
     }
 out:
+    return st;
+}
+
+/* The paper's cheap stand-in, and how well it stands in. */
+static rs_status finish_rows(const sums *s, rs_arrays *out, rs_error *err) {
+    rs_status st = RS_OK;
+    rs_array *norm = NULL, *with = NULL;
+    double *x = NULL;
+    int64_t F = s->F, D = 2 * F;
+    RS_TRY(rs_arrays_add(out, &norm, err, "utility/row_norm", RS_F32, "1", "sum |w| of the component's row of W_q", 2,
+                         "head", s->H, "component", D));
+    RS_TRY(rs_arrays_add(out, &with, err, "utility/row_norm_correlation", RS_F32, "1",
+                         "correlation over components of the mask and the row norm of W_q", 1, "head", s->H));
+    norm->count = s->H > 0 ? (int64_t)term(s, 0, RS_UT_WEIGHTS) : 0;
+    with->count = norm->count;
+    RS_TRY(RS_NEW(&x, (size_t)(2 * D) + 1, err));
+    for (int64_t h = 0; h < s->H; h++) {
+        for (int64_t c = 0; c < D; c++) {
+            x[c] = mask_of(s, h, c / F, c % F);
+            x[D + c] = rs_tally_ratio(s->row[h * D + c], term(s, h, RS_UT_WEIGHTS));
+            norm->data[h * D + (c < F ? s->rope->lo_hf[c] : s->rope->hi_hf[c - F])] = x[D + c];
+        }
+        with->data[h] = rs_tally_correlation(x, x + D, D);
+    }
+out:
+    rs_free(x);
     return st;
 }
 
@@ -118,6 +147,7 @@ rs_status rs_utility_finish(const rs_probe_facts *facts, int layer, const rs_arr
     RS_TRY(open_sums(l, state, 0, 2, &half[0], err));
     RS_TRY(open_sums(l, state, 1, 2, &half[1], err));
     RS_TRY(finish_masks(&s, out, err));
+    RS_TRY(finish_rows(&s, out, err));
     RS_TRY(finish_heads(&s, out, err));
     RS_TRY(finish_halves(half, out, err));
 out:

@@ -33,6 +33,7 @@ typedef struct rs_frame {
      */
     rs_view q_rope, k_rope;
     rs_view component_lo, component_hi; /* [F] i32 on the device, file order */
+    rs_view w_q; /* [H Dh, D] the layer's query projection as it is multiplied with: f32 or bf16, rows in file order */
 } rs_frame;
 
 typedef struct rs_hook {

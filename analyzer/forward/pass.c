@@ -45,6 +45,7 @@ rs_frame rs_pass_frame(rs_run *r, rs_site site, int layer, int64_t sequence) {
                       .sequence = r->o.first_sequence + sequence,
                       .sequences = r->o.sequences,
                       .positions = r->o.positions,
+                      .w_q = layer >= 0 ? r->layer.w[RS_W_Q] : RS_ABSENT,
                       .ids = r->o.ids + sequence * r->o.positions};
 }
 

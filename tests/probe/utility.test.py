@@ -1,5 +1,6 @@
 """The utility probe on shipped models: its masks give, with numpy on dumped queries, keys and values, the objective that it reports, and
 no small change of them gives a lower one."""
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +35,32 @@ def objective(q, k, v, rows, u):
     return error / len(rows) + u.mean(), error / power
 
 
+def weights(model, name):
+    """A matrix of a safetensors file, as float64."""
+    with open(os.path.join(SAMPLES, "models", model, "model.safetensors"), "rb") as f:
+        n = int.from_bytes(f.read(8), "little")
+        entry = json.loads(f.read(n))[name]
+        f.seek(8 + n + entry["data_offsets"][0])
+        raw = f.read(entry["data_offsets"][1] - entry["data_offsets"][0])
+    if entry["dtype"] == "BF16":
+        x = (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    else:
+        x = np.frombuffer(raw, {"F32": np.float32, "F16": np.float16}[entry["dtype"]])
+    return x.reshape(entry["shape"]).astype(np.float64)
+
+
+def check_row_norms(model, layer, f):
+    """Sums of |w| of the rows of W_q, and their correlation with the masks."""
+    u = f["utility/component"][layer].astype(np.float64)
+    name = "qkv_proj" if model == "partial-rope-0.25" else "q_proj"  # joined: queries stand first
+    norms = np.abs(weights(model, f"model.layers.{layer}.self_attn.{name}.weight")).sum(1)[: u.size]
+    np.testing.assert_allclose(f["utility/row_norm"][layer], norms.reshape(u.shape), rtol=1e-6)
+    for h in range(len(u)):
+        if u[h].std() > 1e-6:
+            expected = np.corrcoef(u[h], norms.reshape(u.shape)[h])[0, 1]
+            assert abs(f["utility/row_norm_correlation"][layer, h] - expected) < 1e-4, (model, layer, h)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for model in ("full-rope", "partial-rope-0.25", "nope"):
@@ -46,6 +73,7 @@ def main():
             with h5py.File(out) as f, h5py.File(acts) as g:
                 rows = draws.rows(SEED, g["tokens"][0])
                 for layer in range(f["utility/component"].shape[0]):
+                    check_row_norms(model, layer, f)
                     q, k, v = (g[f"blocks.{layer}.attn.hook_{x}"][0].astype(np.float64) for x in ("rot_q", "rot_k", "v"))
                     for h in range(q.shape[1]):
                         u, kv = f["utility/component"][layer, h].astype(np.float64), h * k.shape[1] // q.shape[1]

@@ -147,7 +147,7 @@ void fake_free(fake_activations *a) {
 
 /* Device memory of a drive. */
 typedef struct stage {
-    rs_mem *q, *k, *v, *tile, *stats, *index;
+    rs_mem *q, *k, *v, *w_q, *tile, *stats, *index;
 } stage;
 
 static rs_status put(const fake_forward *f, rs_mem **m, const void *bytes, size_t n, rs_error *err) {
@@ -216,11 +216,30 @@ out:
 }
 
 static void clear(const fake_forward *f, stage *s) {
-    rs_mem *all[] = {s->q, s->k, s->v, s->tile, s->stats, s->index};
+    rs_mem *all[] = {s->q, s->k, s->v, s->w_q, s->tile, s->stats, s->index};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         f->backend->release(f->device, all[i]);
     }
     *s = (stage){0};
+}
+
+/* The query projection of a layer, of a model of width FAKE_WIDTH. */
+enum { FAKE_WIDTH = 8 };
+static rs_status put_weights(const fake_forward *f, int layer, stage *s, rs_view *w_q, rs_error *err) {
+    const rs_layer *l = &f->layers[layer];
+    int64_t rows = (int64_t)l->heads * l->head_dim, n = rows * FAKE_WIDTH;
+    rs_rng r;
+    rs_rng_init(&r, (uint64_t)layer + 77);
+    float *w = grab(n, sizeof *w);
+    for (int64_t i = 0; i < n; i++) {
+        w[i] = (float)rs_rng_normal(&r);
+    }
+    rs_status st = put(f, &s->w_q, w, (size_t)n * sizeof *w, err);
+    free(w);
+    if (st == RS_OK) {
+        *w_q = rs_view_2d(s->w_q, 0, RS_F32, rows, FAKE_WIDTH);
+    }
+    return st;
 }
 
 static rs_status drive_layer(const fake_forward *f, const rs_hook *hook, int layer, const uint64_t *content,
@@ -232,7 +251,9 @@ static rs_status drive_layer(const fake_forward *f, const rs_hook *hook, int lay
     int32_t index[2 * FAKE_PAIRS] = {0};
     memcpy(index, f->lo[layer], (size_t)F * sizeof *index);
     memcpy(index + F, f->hi[layer], (size_t)F * sizeof *index);
+    rs_view w_q = RS_ABSENT;
     RS_TRY(put(f, &s.index, index, sizeof index, err));
+    RS_TRY(put_weights(f, layer, &s, &w_q, err));
     for (int64_t i = 0; i < n; i++) {
         fake_make(f, layer, content[i], &a);
         rs_frame frame = {.layer = layer,
@@ -244,6 +265,7 @@ static rs_status drive_layer(const fake_forward *f, const rs_hook *hook, int lay
                           .sequences = n,
                           .positions = f->positions,
                           .ids = a.ids,
+                          .w_q = w_q,
                           .component_lo = rs_view_1d(s.index, 0, RS_I32, F),
                           .component_hi = rs_view_1d(s.index, (size_t)F * sizeof(int32_t), RS_I32, F)};
         RS_TRY(drive_sequence(f, hook, &s, &a, frame, tile_rows, err));
