@@ -11,6 +11,7 @@ typedef enum encoding {
     PLAIN,    /* JSON numbers: small, or exact */
     HALF,     /* float16 little-endian times "scale": three digits over nine decades */
     BYTE,     /* 254 * sqrt(x / scale), 255 = no value */
+    SIGNED,   /* 127 + 127 * sign(x) sqrt(|x| / scale), 255 = no value */
     WHOLE,    /* whole numbers below 255 as they are, 255 = no value */
     TRIANGLE, /* BYTE of the blocks on and below the diagonal of the last two axes: what a causal pattern has */
 } encoding;
@@ -58,6 +59,10 @@ static const struct {
     {"utility/pair", BYTE},
     {"angular_spectrum/q_spectrum_entropy", BYTE},
     {"heads/mean_logit", HALF},
+    {"heads/pair_logit", SIGNED},
+    {"axis/distance_band", PLAIN},
+    {"heads/q_angle", WHOLE},
+    {"heads/k_angle", WHOLE},
     {"verdict/count", PLAIN},
     {"verdict/by_frequency", PLAIN},
     {"contribution/verdict", WHOLE},
@@ -113,6 +118,11 @@ static uint8_t byte_of(double x, double scale) {
     return (uint8_t)nearbyint(254.0 * sqrt(fmin(1.0, fmax(0.0, x) / scale)));
 }
 
+static uint8_t signed_byte_of(double x, double scale) {
+    if (!isfinite(x)) return 255;
+    return (uint8_t)(127.0 + nearbyint(127.0 * copysign(sqrt(fmin(1.0, fabs(x) / scale)), x)));
+}
+
 /* Largest half is 65504; 32768 leaves room and is a power of two. */
 static size_t encode_half(const rs_array *a, double scale, uint8_t *out) {
     size_t n = 0;
@@ -127,6 +137,11 @@ static size_t encode_half(const rs_array *a, double scale, uint8_t *out) {
 static size_t encode_whole(const rs_array *a, uint8_t *out) {
     for (int64_t i = 0; i < rs_array_size(a); i++)
         out[i] = a->data[i] >= 0.0 && a->data[i] < 254.5 ? (uint8_t)nearbyint(a->data[i]) : 255;
+    return (size_t)rs_array_size(a);
+}
+
+static size_t encode_signed(const rs_array *a, double scale, uint8_t *out) {
+    for (int64_t i = 0; i < rs_array_size(a); i++) out[i] = signed_byte_of(a->data[i], scale);
     return (size_t)rs_array_size(a);
 }
 
@@ -153,14 +168,13 @@ static rs_status write_packed(rs_text *out, const rs_array *a, encoding as, rs_e
     double top = largest(a), scale = top > 0.0 ? (as == HALF ? top / 32768.0 : top) : 1.0;
     rs_status st = RS_NEW(&bytes, (size_t)rs_array_size(a) * 2 + 1, err);
     if (st != RS_OK) return st;
-    size_t n = as == HALF    ? encode_half(a, scale, bytes)
-               : as == WHOLE ? encode_whole(a, bytes)
-                             : encode_bytes(a, scale, as == TRIANGLE, bytes);
-    rs_text_printf(out, ",\"type\":\"%s\",\"scale\":%.9g,\"data\":\"",
-                   as == HALF    ? "f16"
-                   : as == WHOLE ? "whole"
-                                 : "u8",
-                   scale);
+    size_t n = as == HALF     ? encode_half(a, scale, bytes)
+               : as == SIGNED ? encode_signed(a, scale, bytes)
+               : as == WHOLE  ? encode_whole(a, bytes)
+                              : encode_bytes(a, scale, as == TRIANGLE, bytes);
+    static const char *const type[] = {
+        [HALF] = "f16", [BYTE] = "u8", [SIGNED] = "s8", [WHOLE] = "whole", [TRIANGLE] = "u8"};
+    rs_text_printf(out, ",\"type\":\"%s\",\"scale\":%.9g,\"data\":\"", type[as], scale);
     write_base64(out, bytes, n);
     rs_text_append(out, "\"");
     rs_free(bytes);

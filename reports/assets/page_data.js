@@ -34,6 +34,10 @@ const decoders = {
   u8(a) {
     return Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : (x / 254) ** 2 * a.scale));
   },
+  /* The same with a sign, around 127. */
+  s8(a) {
+    return Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : Math.sign(x - 127) * ((x - 127) / 127) ** 2 * a.scale));
+  },
   whole: a => Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : x)),
 };
 

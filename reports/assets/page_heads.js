@@ -156,22 +156,137 @@ const cellOfMap = (a, h, r, c) => (c > r ? NaN : a.data[(h.layer * a.dims[1] + h
 function distanceFigure(h, name, o) {
   const a = array(name), axis = array('axis/distance_bucket');
   if (!a || !axis) return null;
-  const points = d3.range(axis.dims[0]).map(b => {
-    const first = cell(axis, b, 0), last = cell(axis, b, 1);
-    return { x: Math.sqrt((first + 1) * (last + 1)) - 1, y: cell(a, h.layer, h.head, b), first, last };
-  }).filter(d => Number.isFinite(d.y));
+  const points = bucketPoints(a, axis, h);
   if (points.length < 2) return null;
   const f = headFigure(o.title, o.how), xMax = d3.max(points, d => d.x), yDomain = o.domain(points);
-  const span = d => (d.first === d.last ? `distance ${count(d.first)}` : `distances ${count(d.first)}–${count(d.last)}`);
   openHead.stops.push(plot(f, {
     x: { type: 'distance', constant: 1, domain: [0, xMax], label: 'distance in tokens', ticks: distanceTicks(xMax) },
     y: { type: o.type, domain: yDomain, label: o.label, format: o.format },
     series: [{ kind: 'line', colour: o.colour, points, name: o.series }],
     rules: yDomain[0] < 0 && yDomain[1] > 0 ? [{ y: 0 }] : [],
-    reading: { xs: points.map(d => d.x), say: i => `${span(points[i])}: ${num(points[i].y)}`, hint: 'Point at the curve.' },
+    reading: { xs: points.map(d => d.x), say: i => `${spanWords(points[i])}: ${num(points[i].y)}`, hint: 'Point at the curve.' },
     numbers: () => ({ columns: ['from distance', 'to distance', o.label], rows: points.map(d => [d.first, d.last, d.y]) }),
     label: o.title, height: 280,
   }).stop);
+  return f;
+}
+
+const bucketPoints = (a, axis, h) => d3.range(axis.dims[0]).map(b => {
+  const first = cell(axis, b, 0), last = cell(axis, b, 1);
+  return { x: Math.sqrt((first + 1) * (last + 1)) - 1, y: cell(a, h.layer, h.head, b), first, last };
+}).filter(d => Number.isFinite(d.y));
+const spanWords = d => (d.first === d.last ? `distance ${count(d.first)}` : `distances ${count(d.first)}–${count(d.last)}`);
+
+/* The logit by distance: as it is, and what the means alone make of it. */
+function logitFigure(h) {
+  const axis = array('axis/distance_bucket');
+  const series = [
+    { key: 'heads/mean_logit', name: 'as it is', colour: 'var(--q)' },
+    { key: 'heads/distance_curve', name: 'of the mean query and the mean key', colour: 'var(--kind-diagonal)', dashed: 1 },
+  ].map(s => ({ ...s, kind: 'line', points: array(s.key) && axis ? bucketPoints(array(s.key), axis, h) : [] })).filter(s => s.points.length > 1);
+  if (series.length === 0) return null;
+  const exact = series[0].key === 'heads/mean_logit';
+  const how = (exact ? 'the mean logit of all queries and keys this many tokens apart, without position 0, and ' : '') + 'the logit that the mean query and the mean key would have: what position explains without content. Means over buckets of distance.' + (series.length === 2 ? ' Where the lines run together, position alone makes the curve.' : '');
+  const f = headFigure('What does distance do to its logit?', how);
+  const points = series[0].points, xMax = d3.max(series, s => d3.max(s.points, d => d.x));
+  const yDomain = d3.scaleLinear().domain(d3.extent([0, ...series.flatMap(s => s.points.map(d => d.y))])).nice(5).domain();
+  openHead.stops.push(plot(f, {
+    x: { type: 'distance', constant: 1, domain: [0, xMax], label: 'distance in tokens', ticks: distanceTicks(xMax) },
+    y: { type: 'linear', domain: yDomain, label: 'mean logit' },
+    series, rules: yDomain[0] < 0 && yDomain[1] > 0 ? [{ y: 0 }] : [],
+    reading: { xs: points.map(d => d.x), hint: 'Point at the curve.', say: i => `${spanWords(points[i])}: ` + series.map(s => `${s.name} ${num((s.points.find(d => d.first === points[i].first) || {}).y)}`).join(', ') },
+    numbers: () => ({ columns: ['from distance', 'to distance', ...series.map(s => s.name)], rows: points.map(d => [d.first, d.last, ...series.map(s => (s.points.find(e => e.first === d.first) || { y: NaN }).y)]) }),
+    label: 'Logit by distance', height: 280,
+  }).stop);
+  return f;
+}
+
+/* Parts of bands of pairs in the logit by distance: rows are bands, columns distances. */
+function logitPartsFigure(h) {
+  const a = array('heads/pair_logit'), axis = array('axis/distance_band');
+  if (!a || !axis) return null;
+  const pairs = layerOf(h.layer).pairs, bands = a.dims[2], n = a.dims[3], at = (b, d) => cell(a, h.layer, h.head, b, d);
+  const columns = d3.range(n).filter(d => d3.range(bands).some(b => Number.isFinite(at(b, d))));
+  const top = d3.max(d3.range(bands), b => d3.max(columns, d => Math.abs(at(b, d))));
+  if (!(top > 0)) return null;
+  /* Pair p of F stands in band floor(p bands / F). */
+  const first = b => Math.ceil(b * run.n_pairs / bands), last = b => Math.min(pairs, Math.ceil((b + 1) * run.n_pairs / bands)) - 1;
+  const bandWords = b => (first(b) === last(b) ? `pair ${first(b)}` : `pairs ${first(b)}–${last(b)}`);
+  const span = d => ({ first: cell(axis, d, 0), last: cell(axis, d, 1) });
+  const f = headFigure('Which pairs make that curve?', `what each ${bands < run.n_pairs ? 'band of neighbouring pairs' : 'pair'} adds to the mean logit at each distance, fastest on top; orange raises the logit, blue lowers it. A column adds up to the curve “as it is”. A pair that works by position changes colour from left to right; one whose row is all one colour is a constant.`);
+  const box = make('div', { class: 'plot', tabindex: '0', role: 'application', 'aria-label': 'Parts of the logit by pair and distance; arrow keys move' });
+  const readout = make('output', { class: 'readout', 'aria-live': 'polite' }), caption = f.querySelector('figcaption');
+  const canvas = make('canvas', { role: 'img', 'aria-label': 'Parts of the logit by pair and distance' });
+  canvas.style.position = 'absolute';
+  f.insertBefore(make('div', { class: 'legend' }, `colour: −${num(top)} (blue) to ${num(top)} (orange)`), caption);
+  f.insertBefore(make('div', null, box, readout), caption);
+  const rows = d3.range(bands).filter(b => first(b) < pairs);
+  let geo, outline;
+  const cursor = gridCursor({
+    holder: box, canvas, geo: () => geo, outline: () => outline, columns: () => columns.length, readout, hint: 'Point at a cell.',
+    say: (b, d) => `${bandWords(b)}, ${wavelengthWords(h.layer, first(b))}, ${spanWords(span(columns[d]))}: ${num(at(b, columns[d]))}`,
+  });
+  openHead.stops.push(onWidth(box, width => {
+    const left = 62, cw = Math.max(6, Math.min(22, Math.floor((width - left - 12) / columns.length))), ch = Math.max(9, Math.min(16, Math.floor(220 / rows.length)));
+    geo = { L: rows.length, F: columns.length, cw, ch, w: cw * columns.length, h: ch * rows.length, left, top: 8 };
+    paintGrid(canvas, geo, (b, d) => (Number.isFinite(at(b, columns[d])) ? diverging(at(b, columns[d]) / top) : null));
+    const svg = d3.create('svg').attr('width', left + geo.w + 12).attr('height', geo.h + 54);
+    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${left},${geo.top})`);
+    const step = Math.max(1, Math.ceil(26 / cw));
+    columns.forEach((d, i) => { if (i % step === 0) g.append('text').attr('x', (i + 0.5) * cw).attr('y', geo.h + 14).attr('text-anchor', 'middle').text(short(span(d).first)); });
+    rows.forEach(b => { if (b % Math.max(1, Math.ceil(11 / ch)) === 0) g.append('text').attr('x', -6).attr('y', (b + 0.5) * ch + 4).attr('text-anchor', 'end').text(first(b) === last(b) ? String(first(b)) : `${first(b)}–${last(b)}`); });
+    g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
+    g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 34).attr('text-anchor', 'middle').text('distance in tokens, from');
+    g.append('text').attr('class', 'title').attr('transform', `translate(-50,${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text(bands < run.n_pairs ? 'pairs' : 'pair');
+    outline = cursorOutline(svg.append('g'));
+    box.replaceChildren(svg.node(), canvas);
+    cursor.show();
+  }));
+  addTools(f, () => ({
+    columns: ['pairs', 'wavelength of the first', ...columns.map(d => (span(d).first === span(d).last ? count(span(d).first) : `${count(span(d).first)}–${count(span(d).last)}`))],
+    rows: rows.map(b => [bandWords(b), ropeOf(h.layer).wavelength[first(b)], ...columns.map(d => at(b, d))]),
+  }));
+  return f;
+}
+
+/* Directions of the mean query and the mean key of the pairs that weigh most, one circle a pair. */
+function phaseFigure(h) {
+  const share = array('heads/two_norm_share'), l = h.layer;
+  const sides = [['query', 'var(--q)', array('heads/q_angle'), array('moments/q_concentration'), h.head], ['key', 'var(--k)', array('heads/k_angle'), array('moments/k_concentration'), h.kv_head]];
+  if (!share || sides.some(s => !s[2] || !s[3])) return null;
+  const most = d3.range(layerOf(l).pairs).filter(p => cell(share, l, h.head, p) > 0).sort((a, b) => d3.descending(cell(share, l, h.head, a), cell(share, l, h.head, b))).slice(0, 10).sort(d3.ascending);
+  if (most.length === 0) return null;
+  const turn = ([, , angle, , head], p) => 2 * Math.PI * (cell(angle, l, head, p) / 250 - 0.5), long = ([, , , r, head], p) => cell(r, l, head, p);
+  /* Re(q conj(k) e^{i theta D}) is largest where theta D = arg k - arg q, up to whole turns. */
+  const peak = p => {
+    const w = ropeOf(l).wavelength[p], turns = (turn(sides[1], p) - turn(sides[0], p)) / (2 * Math.PI);
+    return w ? (turns - Math.floor(turns)) * w : NaN;
+  };
+  const words = p => sides.map(s => `${s[0]} R ${num(long(s, p))}`).join(', ');
+  const f = headFigure('Which way do its strongest pairs point?', 'a circle per pair, of the ten with the largest share of the q·k two-norm: arrows are the mean direction of its queries and keys before rotation, over all positions; an arrow to the rim (R = 1) points the same way everywhere, a short one (R near 0) every way. Where both arrows are long, the pair adds a wave to the logit by distance, highest where rotation has brought the query to the key: the distance below the circle, where the text analysed is long enough.');
+  f.insertBefore(legendOf(sides.map(([name, colour]) => ({ name: name === 'key' ? `key head ${h.kv_head}` : name, kind: 'line', colour }))), f.querySelector('figcaption'));
+  const circles = make('div', { class: 'circles' });
+  for (const p of most) {
+    const svg = d3.create('svg').attr('width', 84).attr('height', 84).attr('role', 'img').attr('aria-label', `pair ${p}, ${wavelengthWords(l, p)}: ${words(p)}`);
+    const g = svg.append('g').attr('transform', 'translate(42,42)');
+    g.append('circle').attr('class', 'rim').attr('r', 38);
+    for (const s of sides) {
+      const r = long(s, p), t = turn(s, p);
+      if (!Number.isFinite(r) || !Number.isFinite(t)) continue;
+      const x = 38 * r * Math.cos(t), y = -38 * r * Math.sin(t);
+      const arm = g.append('g').attr('class', 'arrow').attr('data-side', s[0]).attr('data-turn', t.toFixed(4)).style('--c', s[1]);
+      arm.append('line').attr('x2', x).attr('y2', y);
+      arm.append('circle').attr('cx', x).attr('cy', y).attr('r', 3);
+    }
+    const at = peak(p), both = Math.min(...sides.map(s => long(s, p)));
+    circles.append(make('div', { class: 'circle', 'data-pair': String(p) }, svg.node(), make('div', null, `pair ${p}`), make('div', { class: 'soft' }, ropeOf(l).wavelength[p] ? `wavelength ${short(ropeOf(l).wavelength[p])}` : 'not rotated'),
+      make('div', { class: 'soft' }, both > 0.3 && at < run.context ? `highest at ${num(at < 10 ? Number(at.toFixed(1)) : Math.round(at))}` : '')));
+  }
+  f.insertBefore(circles, f.querySelector('figcaption'));
+  addTools(f, () => ({
+    columns: ['pair', 'wavelength', 'share', 'query turn', 'query R', 'key turn', 'key R', 'highest at distance'],
+    rows: most.map(p => [String(p), ropeOf(l).wavelength[p], cell(share, l, h.head, p), ...sides.flatMap(s => [turn(s, p) / (2 * Math.PI), long(s, p)]), peak(p)]),
+  }));
   return f;
 }
 
@@ -273,10 +388,9 @@ function showHead(i) {
     }),
     normFigure(h),
     costFigure(h),
-    distanceFigure(h, 'heads/distance_curve', {
-      title: 'What does distance alone do to its logit?', label: 'mean logit', type: 'linear', colour: 'var(--kind-diagonal)', domain: p => d3.scaleLinear().domain(d3.extent(p.flatMap(d => [d.y, 0]))).nice(5).domain(),
-      how: 'the logit of the mean query and the mean key when they are this many tokens apart: what position explains without content; means over buckets of distance.',
-    }),
+    logitFigure(h),
+    logitPartsFigure(h),
+    phaseFigure(h),
   ].filter(Boolean));
   panel.focus({ preventScroll: true });
   panel.scrollIntoView({ block: 'start' });

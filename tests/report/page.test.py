@@ -91,6 +91,24 @@ def with_short_ablations(run):
         f["ablation/seed"] = [1.0, 2.0]
 
 
+def with_angles(run):
+    """Mean vectors, and the exact logit by distance with the parts of its pairs, as `audit --deep` leaves them."""
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        random, distances = np.random.default_rng(5), f["distance"].shape[0]
+        layers, heads, pairs = f["moments/zero_cost"].shape
+        parts = random.normal(0, 1, (layers, heads, pairs, distances)).astype("f4")
+        for side, n in (("q", heads), ("k", f["moments/k_concentration"].shape[1])):
+            for part in ("re", "im"):
+                name = f"moments/{side}_mean_{part}"
+                if name in f:
+                    del f[name]
+                f[name] = random.normal(0, 1, (layers, n, pairs)).astype("f4")
+        f["angular_spectrum/pair_logit"] = parts
+        f["angular_spectrum/mean_logit"] = parts.sum(2)
+
+
 class Page(BrowserTest):
     def open(self, variant="smollm2", width=1280, scheme="light", fragment="", change=None):
         self.show(page_of(variant, change), width, scheme, fragment)
@@ -325,7 +343,7 @@ class Page(BrowserTest):
     def test_head_by_address(self):
         self.open(fragment="#l9h1")
         self.assertEqual(self.css("#head h2").text, "Layer 9, head 1")
-        self.assertEqual(len(self.all("#head figure")), 5)
+        self.assertEqual(len(self.all("#head figure")), 6)
         self.check_whole()
         self.keys("n")
         time.sleep(0.2)
@@ -337,6 +355,41 @@ class Page(BrowserTest):
         self.keys(Keys.ESCAPE)
         self.assertFalse(self.css("#head").is_displayed())
         self.assertNotIn("#l9", self.driver.current_url)
+
+    def test_logit_and_its_parts(self):
+        """The parts of a column add up to the mean logit there; arrows point where the mean vectors do."""
+        import h5py
+        import numpy as np
+        self.open(fragment="#l9h1", change=with_angles)
+        with h5py.File(os.path.join(FOLDER, "smollm2-with_angles.h5")) as f:
+            exact, pairs = f["angular_spectrum/mean_logit"][9, 1].astype(float), f["angular_spectrum/pair_logit"][9, 1].astype(float)
+            axis = f["distance"][...]
+            turn = {side: np.arctan2(f[f"moments/{side}_mean_im"][9], f[f"moments/{side}_mean_re"][9]) for side in "qk"}
+            kv = 1 * turn["k"].shape[0] // turn["q"].shape[0]
+        parts = self.js("[array('heads/pair_logit').dims, Array.from(array('heads/pair_logit').data), Array.from(array('axis/distance_band').data)]")
+        dims, data, ends = parts[0], np.array(parts[1], float), np.array(parts[2]).reshape(-1, 2)
+        shown = data.reshape(dims)[9, 1]
+        top = np.abs(data).max()
+        for b, (first, last) in enumerate(ends):
+            here = (axis >= first) & (axis <= last)
+            width = np.append(np.diff(axis), 1)[here]
+            for band in range(dims[2]):
+                mine = [p for p in range(pairs.shape[0]) if p * dims[2] // pairs.shape[0] == band]
+                want = (pairs[mine][:, here].sum(0) * width).sum() / width.sum()
+                # A byte has 127 steps of the square root: the value is off by sqrt(x top) / 127, and a little more.
+                self.assertLess(abs(shown[band, b] - want), np.sqrt(abs(want) * top) / 127 + top / 127**2 + 1e-6, (band, b))
+            total = (exact[here] * width).sum() / width.sum()
+            self.assertLess(abs(shown[:, b].sum() - total), dims[2] * top / 60, b)
+        arrows = self.js("[...document.querySelectorAll('#head .circle')].map(c => [+c.dataset.pair, ...[...c.querySelectorAll('.arrow')].map(a => +a.dataset.turn)])")
+        self.assertEqual(len(arrows), 10)
+        for pair, q, k in arrows:
+            for found, want in ((q, turn["q"][1, pair]), (k, turn["k"][kv, pair])):
+                # drawn in steps of 1/250 turn
+                self.assertLess(abs((found - want + np.pi) % (2 * np.pi) - np.pi), np.pi / 250 + 1e-3, pair)
+        titles = [e.text for e in self.all("#head figure h3")]
+        self.assertIn("Which pairs make that curve?", titles)
+        self.check_whole()
+        self.check_no_sideways()
 
     def test_addresses_of_heads_that_are_not_there(self):
         self.open(fragment="#l99h1")
