@@ -66,6 +66,7 @@ static const struct {
     {"verdict/count", PLAIN},
     {"verdict/by_frequency", PLAIN},
     {"contribution/verdict", WHOLE},
+    {"contribution/verdict_split_half", BYTE},
     {"contribution/kl_zero", HALF},
     {"contribution/kl_unrotate", HALF},
     {"contribution/kl_zero_predicted", HALF},

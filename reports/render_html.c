@@ -89,9 +89,10 @@ static const struct {
     {"tried", "ablations/delta"},
     {"kl", "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"},
     {"reliability", "reliability/sampled_over_closed contribution/kl_zero_predicted frequency_norm/q_split_half "
-                    "frequency_norm/k_split_half"},
+                    "frequency_norm/k_split_half contribution/verdict_split_half"},
     {"sampled", "reliability/sampled_over_closed"},
     {"split", "frequency_norm/q_split_half frequency_norm/k_split_half"},
+    {"agree", "contribution/verdict_split_half"},
     {"loss", "loss/by_position"},
 };
 

@@ -180,11 +180,66 @@ function bandFigure() {
   return f;
 }
 
+/* Every band in every layer alone: a map, for lines of eight bands would cross all the time. */
+function layerBandFigure(mode) {
+  const rows = run.ablations.filter(x => x.experiment === 'layer-band' && x.mode === mode && x.layer !== null && x.heads === '' && x.delta !== null);
+  if (rows.length === 0) return null;
+  const bands = Array.from(new Set(rows.map(x => x.amount))).sort(d3.ascending), layers = Array.from(new Set(rows.map(x => x.layer))).sort(d3.ascending);
+  const at = new Map(rows.map(x => [`${x.layer} ${x.amount}`, x])), of = (l, b) => at.get(`${layers[l]} ${bands[b]}`) || {};
+  const top = d3.max(rows, x => Math.abs(x.delta)) || 1, worst = rows.reduce((a, b) => (b.delta > a.delta ? b : a));
+  const f = headFigure(`Which layers need which band: ${editNames[mode] || mode}, one at a time`, 'a row is a layer, the first on top, a column one of eight bands of neighbouring pairs, the fastest on the left; the colour is the change of the loss when all heads of that layer alone lose the band: orange costs, blue helps, on a square-root scale. The largest: ' + `layer ${worst.layer}, band ${worst.amount}, ${signed(worst.delta)} nats.`);
+  const box = make('div', { class: 'plot', tabindex: '0', role: 'application', 'aria-label': `Loss by layer and band, ${editNames[mode] || mode}; arrow keys move` });
+  const readout = make('output', { class: 'readout', 'aria-live': 'polite' }), caption = f.querySelector('figcaption');
+  const canvas = make('canvas', { role: 'img', 'aria-label': `Loss by layer and band, ${editNames[mode] || mode}` });
+  canvas.style.position = 'absolute';
+  f.insertBefore(make('div', { class: 'legend' }, `colour: −${num(top)} (blue) to +${num(top)} nats (orange)`), caption);
+  f.insertBefore(make('div', null, box, readout), caption);
+  let geo, outline;
+  const cursor = gridCursor({
+    holder: box, canvas, geo: () => geo, outline: () => outline, columns: () => bands.length, readout, hint: 'Point at a cell.',
+    say: (l, b) => { const x = of(l, b); return `layer ${layers[l]}, band ${bands[b]}: ${signed(x.delta)}` + (Number.isFinite(x.lo) && x.lo !== null ? ` (${signed(x.lo)} to ${signed(x.hi)})` : '') + (x.controls > 0 ? `; random pairs ${signed(x.control)}` : ''); },
+  });
+  onWidth(box, width => {
+    const left = 46, cw = Math.max(14, Math.min(40, Math.floor((width - left - 12) / bands.length))), ch = Math.max(8, Math.min(18, Math.floor(360 / layers.length)));
+    geo = { L: layers.length, F: bands.length, cw, ch, w: cw * bands.length, h: ch * layers.length, left, top: 8 };
+    paintGrid(canvas, geo, (l, b) => { const x = of(l, b).delta; return Number.isFinite(x) ? diverging(Math.sign(x) * Math.sqrt(Math.abs(x) / top)) : null; });
+    const svg = d3.create('svg').attr('width', left + geo.w + 12).attr('height', geo.h + 54), every = Math.max(1, Math.ceil(12 / ch));
+    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${left},${geo.top})`);
+    bands.forEach((b, i) => g.append('text').attr('x', (i + 0.5) * cw).attr('y', geo.h + 14).attr('text-anchor', 'middle').text(String(b)));
+    layers.forEach((l, i) => { if (i % every === 0) g.append('text').attr('x', -6).attr('y', (i + 0.5) * ch + 4).attr('text-anchor', 'end').text(String(l)); });
+    g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
+    g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 34).attr('text-anchor', 'middle').text('band, fastest to slowest');
+    g.append('text').attr('class', 'title').attr('transform', `translate(-34,${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text('layer');
+    outline = cursorOutline(svg.append('g'));
+    box.replaceChildren(svg.node(), canvas);
+    cursor.show();
+  });
+  addTools(f, () => ({ columns: ['layer', ...bands.map(b => `band ${b}`)], rows: layers.map((l, i) => [String(l), ...bands.map((_, j) => { const x = of(i, j).delta; return x === undefined ? NaN : x; })]) }));
+  return f;
+}
+
 function triedCurves(holder) {
-  if (holder) holder.append(...[bandFigure(), fractionFigure('zero'), fractionFigure('unrotate'), fractionFigure('scale')].filter(Boolean));
+  if (holder) holder.append(...[bandFigure(), layerBandFigure('zero'), layerBandFigure('unrotate'), layerBandFigure('scale'), fractionFigure('zero'), fractionFigure('unrotate'), fractionFigure('scale')].filter(Boolean));
 }
 
 /* --- reliability --- */
+
+/* Share of a head's pairs that get the same verdict from even and from odd sequences. */
+function agreePicture(figure) {
+  const a = array('contribution/verdict_split_half');
+  if (!a) return;
+  const points = heads.map(h => ({ x: h.layer, y: cell(a, h.layer, h.head), h: h.head })).filter(d => Number.isFinite(d.y));
+  const middle = d3.range(run.n_layers).map(l => ({ x: l, y: d3.mean(points.filter(d => d.x === l), d => d.y) })).filter(d => Number.isFinite(d.y));
+  plot(figure, {
+    x: { type: 'linear', domain: [-0.6, run.n_layers - 0.4], label: 'layer', format: String, whole: true },
+    y: { type: 'linear', domain: [0, 1], label: 'share of pairs with one verdict', format: d3.format('.0%') },
+    series: [{ name: 'a head', kind: 'dots', open: true, colour: 'var(--q)', points }, { name: 'mean of the layer', kind: 'line', colour: 'var(--ink)', points: middle }],
+    height: 330,
+    reading: { xs: middle.map(d => d.x), hint: 'Point at a layer.', say: i => `layer ${middle[i].x}: ${percent(middle[i].y)} of the pairs, least head ${percent(d3.min(points.filter(d => d.x === middle[i].x), d => d.y))}` },
+    numbers: () => ({ columns: ['layer', 'head', 'share of pairs with one verdict'], rows: points.map(d => [String(d.x), String(d.h), d.y]) }),
+    label: 'Agreement of verdicts between halves, by layer',
+  });
+}
 
 function klPicture(figure) {
   const pairs = [['kl_zero', 'zeroing', '--zero'], ['kl_unrotate', 'un-rotating', '--unrotate']].filter(([k]) => array(`contribution/${k}`) && array(`contribution/${k}_predicted`) && (run.rotates || k === 'kl_zero'));

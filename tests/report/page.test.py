@@ -58,6 +58,7 @@ ABLATIONS = [  # experiment, mode, ranking, amount, seed, layer, pairs, delta; p
     (1, 1, "contribution/verdict", 1, nan, nan, 7, -0.00001),
     (0, 1, "high", 0.75, nan, nan, 30, 0.5),
     *((2, 0, "low", band, nan, nan, 20, 0.01 * 3 ** band) for band in range(4)), *((2, 0, "random", 0, seed, nan, 20, 0.03) for seed in range(2)),
+    *((4, 0, "low", band, nan, layer, 5, 0.02 * (layer - 1) + 0.001 * band) for layer in (0, 3) for band in range(2)),
     *((3, 0, "<img src=x onerror=alert(1)>/a", f, nan, nan, 9, 2 * f) for f in (0.1, 0.5)), (3, 0, "low", 0.1, nan, 2, 9, 9.0),
 ]
 
@@ -79,7 +80,7 @@ def with_purpose(run):
         f["ablation/delta_hi"] = np.array(columns[7]) + 0.001
         f["ablation/baseline_nll"] = np.ones(4)
         group = f["ablation"]
-        group.attrs["experiments"], group.attrs["modes"] = json.dumps(["p-rope", "verdict", "band", "fraction"]), json.dumps(["zero", "unrotate", "scale"])
+        group.attrs["experiments"], group.attrs["modes"] = json.dumps(["p-rope", "verdict", "band", "fraction", "layer-band"]), json.dumps(["zero", "unrotate", "scale"])
         group.attrs["rankings"], group.attrs["keys"] = json.dumps(columns[2]), json.dumps(["a key"] * len(ABLATIONS))
 
 
@@ -228,10 +229,18 @@ class Page(BrowserTest):
         self.assertIn("<img src=x onerror=alert(1)>/a", curves)
         self.assertEqual(self.all("img"), [])
         self.assertIn("random pairs, removed", curves)
-        self.assertEqual(len(self.all("#tried-curves figure")), 2)  # bands; shares removed, not the row of one layer alone
+        self.assertEqual(len(self.all("#tried-curves figure")), 3)  # bands; bands by layer; shares removed, not the row of one layer alone
+        cells = self.css("#tried-curves figure:nth-of-type(2) .plot")
+        cells.send_keys(Keys.HOME, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+        self.assertIn("layer 3, band 1: +0.041 (+0.04 to +0.042)", self.css("#tried-curves figure:nth-of-type(2) .readout").text)
+        self.assertIn("layer 3, band 1, +0.041 nats", self.css("#tried-curves figure:nth-of-type(2)").text)
+        self.assertIn("same verdicts?", self.css("#fig-agree h3").text)
+        svg = self.css("#fig-agree svg[role=img]")
+        svg.send_keys(Keys.ARROW_RIGHT)
+        self.assertEqual(self.css("#fig-agree output").text, "layer 0: 75% of the pairs, least head 75%")
         report = json.loads(subprocess.run([PROGRAM, "report", os.path.join(FOLDER, "smollm2-with_purpose.h5"), "--format", "json"], check=True, capture_output=True).stdout)
         self.assertEqual([v["pairs"] for v in report["verdicts"]], [int((verdict == i).sum()) for i in range(5)])
-        self.assertEqual([a["controls"] for a in report["ablations"]], [5, 0, 0, 2, 2, 2, 2, 0, 0, 0])
+        self.assertEqual([a["controls"] for a in report["ablations"]], [5, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0])
         self.assertEqual(report["ablations"][-1]["layer"], 2)
         by_pair = np.array(report["arrays"]["verdict/by_frequency"]["data"]).reshape(report["arrays"]["verdict/by_frequency"]["shape"])
         np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
