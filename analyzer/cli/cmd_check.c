@@ -80,6 +80,37 @@ static void pair_row(const rs_graph *g, const rs_rope *r, int f, int64_t context
     }
 }
 
+/* Farthest that a layer looks. */
+static int64_t reach_of(const rs_graph *g, const rs_layer *l) {
+    return l->window > 0 && l->window < g->trained_context ? l->window : g->trained_context;
+}
+
+/* Distances are looked at up to four times that, for the answer is a margin, and no farther than a second takes. */
+static rs_rope_pull base_bound(const rs_graph *g, const rs_layer *l) {
+    int64_t limit = 4 * reach_of(g, l), most = INT64_C(1) << 20;
+    return rs_rope_base_bound(&l->rope, limit < most ? limit : most);
+}
+
+static void geometry_of(const rs_graph *g, const rs_layer *l, rs_text *t) {
+    const rs_rope *r = &l->rope;
+    bool windowed = reach_of(g, l) < g->trained_context;
+    int turning = rs_rope_turning_pairs(r, (double)reach_of(g, l));
+    rs_rope_pull p = base_bound(g, l);
+    rs_text_printf(t,
+                   "\n  %d of %d pairs turn at least once over the %s (critical dimension %d of %d, arXiv "
+                   "2310.05209)",
+                   turning, r->n_pairs, windowed ? "window" : "trained context", 2 * turning, r->head_dim);
+    if (p.first_negative > 0) {
+        rs_text_printf(t, "\n  mean of cos(D theta) first below 0 at D = %" PRId64 ", %.3g times the %s",
+                       p.first_negative, (double)p.first_negative / (double)reach_of(g, l),
+                       windowed ? "window" : "trained context");
+    } else {
+        rs_text_printf(t, "\n  mean of cos(D theta) above 0 for D < %" PRId64 ", least %.3g at D = %" PRId64, p.limit,
+                       p.least, p.least_at);
+    }
+    rs_text_append(t, " (base bound, arXiv 2405.14591)");
+}
+
 static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t) {
     const rs_layer *l = &g->layers[layer];
     char bytes[32];
@@ -93,6 +124,9 @@ static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t) 
     if (l->rope.n_rotated > 0) {
         rs_text_printf(t, "\n  cos/sin cache at %" PRId64 " positions: %s", context,
                        rs_format_bytes(bytes, (uint64_t)rs_rope_cache_bytes(&l->rope, context)));
+    }
+    if (l->rope.n_rotated > 0 && g->trained_context > 0) {
+        geometry_of(g, l, t);
     }
     rs_text_printf(t, "\n  %4s %10s  %12s  %12s  %10s  %10s\n", "pair", "components", "rad/token", "wavelength",
                    "turns", "turns here");
@@ -150,6 +184,14 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
         rs_text_printf(t, "%s\n{\"layer\":%d,\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"window\":%" PRId64 ",",
                        i ? "," : "", i, l->heads, l->kv_heads, l->head_dim, l->window);
         json_text(t, "rope", l->rope.words);
+        if (l->rope.n_rotated > 0 && g->trained_context > 0) {
+            rs_rope_pull p = base_bound(g, l);
+            rs_text_printf(t,
+                           ",\"turning_pairs\":%d,\"base_bound\":{\"first_negative\":%" PRId64
+                           ",\"least\":%.6g,\"least_at\":%" PRId64 ",\"limit\":%" PRId64 "}",
+                           rs_rope_turning_pairs(&l->rope, (double)reach_of(g, l)), p.first_negative, p.least,
+                           p.least_at, p.limit);
+        }
         rs_text_append(t, ",\"pairs\":[");
         for (int f = 0; f < l->rope.n_pairs; f++) {
             rs_text_printf(t, "%s{\"lo\":%d,\"hi\":%d,\"theta\":%.17g,\"attention_factor\":%.17g,\"region\":\"%s\"}",

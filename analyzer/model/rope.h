@@ -78,6 +78,20 @@ const char *rs_rope_kinds(void);
  * fit. */
 rs_status rs_rope_build(const rs_rope_spec *spec, rs_arena *arena, rs_rope *out, rs_error *err);
 
+/* Pairs that turn at least once over the context. Twice that is the critical dimension of arXiv 2310.05209, for default
+ * RoPE 2 ceil(d/2 log_base(context / 2 pi)): what lies beyond it has never come round in training. */
+int rs_rope_turning_pairs(const rs_rope *r, double context);
+
+/* Mean over all pairs of cos(D theta): how much more a key like the query draws than a random one, D tokens apart; a
+ * model reads as far as it stays above 0 (the base bound, arXiv 2405.14591, equation 5). Not monotone in the base. */
+typedef struct rs_rope_pull {
+    double least; /* smallest value looked at, 1 at D = 0 */
+    int64_t least_at;
+    int64_t first_negative; /* smallest D at which it is below 0; 0: none */
+    int64_t limit;          /* distances 1 .. limit - 1 were looked at, or up to first_negative */
+} rs_rope_pull;
+rs_rope_pull rs_rope_base_bound(const rs_rope *r, int64_t limit);
+
 /* Bytes of the cos/sin cache, 2 * context * rotated width * 4 (arXiv 2603.11611, appendix C; float32, both tables). */
 int64_t rs_rope_cache_bytes(const rs_rope *r, int64_t context);
 

@@ -382,10 +382,51 @@ static void test_refusals(void **state) {
     refused(state, &s, RS_E_MISMATCH, "1.5");
 }
 
+/* arXiv 2310.05209, README of the code with it: 92 of 128 dimensions for Llama 2. */
+static void test_critical_dimension(void **state) {
+    fixture *f = *state;
+    rs_rope r;
+    rs_rope_spec s = spec("default", 128, 1e4);
+    assert_int_equal(rs_rope_build(&s, f->arena, &r, &f->err), RS_OK);
+    assert_int_equal(2 * rs_rope_turning_pairs(&r, 4096), 92);
+    assert_int_equal(rs_rope_turning_pairs(&r, 6.28), 0);
+    assert_int_equal(rs_rope_turning_pairs(&r, 1e9), 64);
+    s.kind = "none";
+    assert_int_equal(rs_rope_build(&s, f->arena, &r, &f->err), RS_OK);
+    assert_int_equal(rs_rope_turning_pairs(&r, 1e9), 0);
+}
+
+/* arXiv 2405.14591, table 2: smallest bases for a context. They are given with two digits, and the bound is sharp and
+ * not monotone, so 1 % of the context is left to the rounding; with 0.7 of the base it is missed by far. */
+static void test_base_bound(void **state) {
+    static const struct {
+        double base;
+        int64_t context;
+    } published[] = {{4.3e3, 1024}, {1.6e4, 2048}, {2.7e4, 4096}, {8.4e4, 8192}};
+    fixture *f = *state;
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        rs_rope r;
+        rs_rope_spec s = spec("default", 128, published[i].base);
+        assert_int_equal(rs_rope_build(&s, f->arena, &r, &f->err), RS_OK);
+        rs_rope_pull p = rs_rope_base_bound(&r, 2 * published[i].context);
+        assert_true(p.first_negative > published[i].context * 99 / 100);
+        assert_true(p.least < 0 && p.least_at == p.first_negative);
+        p = rs_rope_base_bound(&r, p.first_negative);
+        assert_int_equal(p.first_negative, 0);
+        assert_true(p.least >= 0);
+        s = spec("default", 128, 0.7 * published[i].base);
+        assert_int_equal(rs_rope_build(&s, f->arena, &r, &f->err), RS_OK);
+        p = rs_rope_base_bound(&r, 2 * published[i].context);
+        assert_true(p.first_negative > 0 && p.first_negative < published[i].context * 8 / 10);
+    }
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        CASE(test_critical_dimension),
+        CASE(test_base_bound),
         CASE(test_default),
         CASE(test_llama3),
         CASE(test_yarn),
