@@ -78,6 +78,7 @@ typedef struct rs_catalog_head {
     int layer, head, kv_head;                                                       /* head >= 0: a query head */
     double previous, first, diagonal, induction, duplicate, entropy, mean_distance; /* NaN = not measured */
     int top_pair_q, top_pair_k;                                                     /* -1 = not measured */
+    double retrieval, copy; /* of a run of a task; NaN = not measured */
 } rs_catalog_head;
 typedef struct rs_catalog_pair {
     int layer, head, pair; /* head: query head */

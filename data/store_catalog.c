@@ -143,6 +143,15 @@ static const char accuracy[] =
     "(model_id)"
     "  GROUP BY h.run_id, h.layer, h.head HAVING positional > 0;";
 
+/* Columns of heads that came later, and who they are about. */
+static const char has_retrieval[] = "SELECT count(*) FROM pragma_table_info('heads') WHERE name = 'copy'";
+static const char retrieval[] =
+    "ALTER TABLE heads ADD COLUMN retrieval REAL;" /* attention from question and answer to the context, 0..1 */
+    "ALTER TABLE heads ADD COLUMN copy REAL;"      /* share of the answer's tokens that its strongest key holds */
+    "CREATE VIEW IF NOT EXISTS v_retrieval_heads AS SELECT m.name AS model, h.run_id, h.layer, h.head, h.retrieval,"
+    "  h.copy, h.previous, h.first FROM heads h JOIN runs r USING (run_id) JOIN models m USING (model_id)"
+    "  WHERE h.retrieval > 0.5 OR h.copy > 0.1;"; /* as `ablate --heads retrieval` and `copying` take them */
+
 /* ---- errors ---- */
 
 static rs_status status_of(int rc) {
@@ -191,6 +200,8 @@ static rs_status bring_up_to_date(sqlite3 *db, const char *path, rs_error *err) 
     RS_TRY(execute(db, path, additions, "cannot be brought up to date", err));
     RS_TRY(ask(db, path, has_accuracy, &there, err));
     if (!there) RS_TRY(execute(db, path, accuracy, "cannot be brought up to date", err));
+    RS_TRY(ask(db, path, has_retrieval, &there, err));
+    if (!there) RS_TRY(execute(db, path, retrieval, "cannot be brought up to date", err));
 out:
     return st;
 }
@@ -316,6 +327,7 @@ static const column head_columns[] = {
     AT(rs_catalog_head, induction, REAL),   AT(rs_catalog_head, duplicate, REAL),
     AT(rs_catalog_head, entropy, REAL),     AT(rs_catalog_head, mean_distance, REAL),
     AT(rs_catalog_head, top_pair_q, INDEX), AT(rs_catalog_head, top_pair_k, INDEX),
+    AT(rs_catalog_head, retrieval, REAL),   AT(rs_catalog_head, copy, REAL),
 };
 static const column pair_columns[] = {
     AT(rs_catalog_pair, layer, INT),

@@ -22,6 +22,8 @@ typedef enum column {
     MEAN_DISTANCE,
     TOP_Q,
     TOP_K,
+    RETRIEVAL,
+    COPY,
     THETA,
     Q_MEAN,
     K_MEAN,
@@ -48,6 +50,8 @@ static const char *const column_names[COLUMNS] = {
     [MEAN_DISTANCE] = "attention_pattern/mean_distance",
     [TOP_Q] = "frequency_norm/q_top_pair",
     [TOP_K] = "frequency_norm/k_top_pair",
+    [RETRIEVAL] = "retrieval/context",
+    [COPY] = "retrieval/copy",
     [THETA] = "rope/theta",
     [Q_MEAN] = "frequency_norm/q_mean",
     [K_MEAN] = "frequency_norm/k_mean",
@@ -122,7 +126,9 @@ static rs_status head_rows(const source *s, rs_catalog_head **rows, rs_error *er
                                                           .entropy = value(s, ENTROPY, l, h, 0),
                                                           .mean_distance = value(s, MEAN_DISTANCE, l, h, 0),
                                                           .top_pair_q = whole(value(s, TOP_Q, l, h, 0)),
-                                                          .top_pair_k = whole(value(s, TOP_K, l, h, 0))};
+                                                          .top_pair_k = whole(value(s, TOP_K, l, h, 0)),
+                                                          .retrieval = value(s, RETRIEVAL, l, h, 0),
+                                                          .copy = value(s, COPY, l, h, 0)};
         }
     }
 out:

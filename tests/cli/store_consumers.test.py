@@ -158,7 +158,7 @@ def check_catalog(catalog, path):
     keys = {t: ask(catalog, f"SELECT \"table\" FROM pragma_foreign_key_list('{t}')") for t in tables}
     assert keys == {"models": "", "runs": "models", "heads": "runs", "pairs": "runs", "artefacts": "runs"}, keys
     views = ask(catalog, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name").split()
-    assert views == ["v_ablation", "v_heads", "v_idle_pairs", "v_pairs", "v_positional_heads", "v_positional_pairs", "v_runs",
+    assert views == ["v_ablation", "v_heads", "v_idle_pairs", "v_pairs", "v_positional_heads", "v_positional_pairs", "v_retrieval_heads", "v_runs",
                      "v_semantic_pairs", "v_verdicts"], views
     for view in views:
         # nobody has ablated this run, or given its pairs verdicts

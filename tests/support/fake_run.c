@@ -287,7 +287,9 @@ static void fill_head(const rs_fake_shape *f, int l, int h, rs_catalog_head *row
                              .entropy = fake_value(f, "attention_pattern/entropy", at),
                              .mean_distance = fake_value(f, "attention_pattern/mean_distance", at),
                              .top_pair_q = index_of(fake_value(f, "frequency_norm/q_top_pair", at)),
-                             .top_pair_k = index_of(fake_value(f, "frequency_norm/k_top_pair", key))};
+                             .top_pair_k = index_of(fake_value(f, "frequency_norm/k_top_pair", key)),
+                             .retrieval = (double)NAN,
+                             .copy = (double)NAN};
 }
 
 static void fill_pair(const rs_fake_shape *f, int l, int h, int p, rs_catalog_pair *row) {

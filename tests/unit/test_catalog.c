@@ -63,8 +63,9 @@ static const char *ask(const char *catalog, const char *sql) {
 }
 
 static const rs_catalog_head head_rows[] = {
-    {0, 0, 0, 0.9, 0.01, 0.02, 0.03, 0.04, 1.5, 7.25, 3, 5},
-    {0, 1, 0, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, -1, -1},
+    {0, 0, 0, 0.9, 0.01, 0.02, 0.03, 0.04, 1.5, 7.25, 3, 5, 0.75, 0.05},
+    {0, 1, 0, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, -1, -1,
+     (double)NAN, (double)NAN},
 };
 static const rs_catalog_pair pair_rows[] = {
     {0, 0, 0, 1.0, 1.5, 2.5, 0.25, 0.75, 0.125, 0.5, 0.1, 0.2},
@@ -125,6 +126,9 @@ static void test_rows(void **state) {
     assert_string_equal(ask(db, "SELECT layer, head, kv_head, previous, first, diagonal, induction, duplicate, "
                                 "entropy, mean_distance, top_pair_q, top_pair_k FROM heads"),
                         "0|0|0|0.9|0.01|0.02|0.03|0.04|1.5|7.25|3|5\n0|1|0|-|-|-|-|-|-|-|-|-\n");
+    assert_string_equal(ask(db, "SELECT retrieval, copy FROM heads"), "0.75|0.05\n-|-\n");
+    assert_string_equal(ask(db, "SELECT layer, head, retrieval, copy, previous FROM v_retrieval_heads"),
+                        "0|0|0.75|0.05|0.9\n");
     assert_string_equal(ask(db, "SELECT layer, head, pair, theta, q_mean, k_mean, q_share, k_share, zero_cost, "
                                 "unrotate_cost, concentration_q, concentration_k FROM pairs"),
                         "0|0|0|1.0|1.5|2.5|0.25|0.75|0.125|0.5|0.1|0.2\n0|0|1|0.0|1.0|2.0|0.5|0.5|0.25|-|0.9|0.8\n");
@@ -145,6 +149,27 @@ static void test_rows(void **state) {
     assert_string_equal(ask(db, "SELECT model, layer, head, previous, positional, semantic, idle, largest_kl_unrotate "
                                 "FROM v_positional_heads"),
                         "a model — with 'quotes'|0|0|0.9|1|0|1|0.75\n");
+}
+
+/* A catalogue from before heads had these columns gets them, and keeps what it holds. */
+static void test_older_heads(void **state) {
+    (void)state;
+    const char *db = in_folder("older.sqlite");
+    rs_catalog_run run = make_run("runs/a.h5");
+    expect_ok(rs_catalog_record(db, &run, &e));
+    sqlite3 *raw = NULL;
+    assert_int_equal(sqlite3_open(db, &raw), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(raw,
+                                  "DROP VIEW v_retrieval_heads; ALTER TABLE heads DROP COLUMN copy;"
+                                  "ALTER TABLE heads DROP COLUMN retrieval",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(raw);
+    run = make_run("runs/b.h5");
+    expect_ok(rs_catalog_record(db, &run, &e));
+    assert_string_equal(ask(db, "SELECT run_id, head, previous, retrieval FROM heads"),
+                        "1|0|0.9|-\n1|1|-|-\n2|0|0.9|0.75\n2|1|-|-\n");
+    assert_string_equal(ask(db, "SELECT run_id, layer, head FROM v_retrieval_heads"), "2|0|0\n");
 }
 
 static void test_schema(void **state) {
@@ -314,10 +339,15 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_schema),
-        cmocka_unit_test(test_replace),    cmocka_unit_test(test_hostile_text),
-        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_all_or_nothing),
-        cmocka_unit_test(test_concurrent), cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_older_heads),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_hostile_text),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_all_or_nothing),
+        cmocka_unit_test(test_concurrent),
+        cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests_name("catalog", tests, make_folder, remove_folder);
 }
