@@ -3,6 +3,7 @@
 #include "probes/contribution.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/rng.h"
 #include "probes/tally.h"
 #include "probes/verdict.h"
 
@@ -165,15 +166,18 @@ out:
 
 /* ---- the verdict ---- */
 
-static rs_verdict verdict_of(const sums *s, int64_t h, int64_t f) {
-    const double *from = s->pair + h * RS_C_TERMS * s->F + f;
-    double rows = s->rows[RS_CR_ROWS];
-    rs_verdict_numbers n = {.zero = rs_tally_ratio(from[RS_C_KL_ZERO * s->F], rows),
-                            .rest = rs_tally_ratio(from[RS_C_KL_REST * s->F], rows),
-                            .unrotate = rs_tally_ratio(from[RS_C_KL_UNROTATE * s->F], rows),
-                            .lift = rs_tally_ratio(from[RS_C_LIFT * s->F], rows),
-                            .spread = rs_tally_ratio(from[RS_C_SPREAD * s->F], rows)};
+/* from: the pair's first term of [RS_C_TERMS, F] sums over so many rows. */
+static rs_verdict verdict_from(const double *from, int64_t F, double rows) {
+    rs_verdict_numbers n = {.zero = rs_tally_ratio(from[RS_C_KL_ZERO * F], rows),
+                            .rest = rs_tally_ratio(from[RS_C_KL_REST * F], rows),
+                            .unrotate = rs_tally_ratio(from[RS_C_KL_UNROTATE * F], rows),
+                            .lift = rs_tally_ratio(from[RS_C_LIFT * F], rows),
+                            .spread = rs_tally_ratio(from[RS_C_SPREAD * F], rows)};
     return rs_verdict_of(&n);
+}
+
+static rs_verdict verdict_of(const sums *s, int64_t h, int64_t f) {
+    return verdict_from(s->pair + h * RS_C_TERMS * s->F + f, s->F, s->rows[RS_CR_ROWS]);
 }
 
 static void close_sums(sums *s) {
@@ -215,6 +219,75 @@ out:
     return st;
 }
 
+/* ---- how sure the shares are ---- */
+
+/* Folds of sequences that have rows; their number. */
+static int filled_folds(const rs_array *rows, int64_t terms, int out[RS_FOLDS]) {
+    int n = 0;
+    for (int64_t i = 0; i < rows->dims[0] && i < RS_FOLDS; i++) {
+        if (rows->data[i * terms + RS_CR_ROWS] > 0) {
+            out[n++] = (int)i;
+        }
+    }
+    return n;
+}
+
+/* Weighted sums of one head: sum [RS_C_TERMS, F] over the folds; returns the rows. */
+static double draw_head(const rs_array *pair, const rs_array *rows, const int weight[RS_FOLDS], int64_t h, int64_t H,
+                        int64_t F, double *sum) {
+    double n = 0;
+    int64_t cells = RS_C_TERMS * F, terms = rs_array_size(rows) / rows->dims[0];
+    for (int64_t c = 0; c < cells; c++) {
+        sum[c] = 0;
+    }
+    for (int64_t i = 0; i < pair->dims[0] && i < RS_FOLDS; i++) {
+        const double *from = pair->data + (i * H + h) * cells;
+        for (int64_t c = 0; c < cells && weight[i] > 0; c++) {
+            sum[c] += weight[i] * from[c];
+        }
+        n += weight[i] * rows->data[i * terms + RS_CR_ROWS];
+    }
+    return n;
+}
+
+/* How many pairs of the layer get which verdict when the folds of sequences are drawn anew, with replacement. The draws
+ * are the same in every layer, so that a draw's counts add up over layers. */
+static rs_status finish_bootstrap(const sums *s, const rs_arrays *state, rs_arrays *out, rs_error *err) {
+    rs_status st = RS_OK;
+    const rs_array *pair = rs_arrays_find(state, "state/contribution/pair"),
+                   *rows = rs_arrays_find(state, "state/contribution/rows");
+    int filled[RS_FOLDS];
+    rs_array *a = NULL;
+    rs_rng draws;
+    double *sum = NULL;
+    RS_TRY(rs_arrays_add(out, &a, err, "contribution/verdict_bootstrap", RS_F32, "1",
+                         "pairs of the layer by verdict, in draws of the folds of sequences with replacement", 2,
+                         "resample", (int64_t)RS_RESAMPLES, "verdict", (int64_t)RS_VERDICTS));
+    a->count = (int64_t)s->rows[RS_CR_ROWS];
+    int n = filled_folds(rows, rs_array_size(rows) / rows->dims[0], filled);
+    RS_TRY(RS_NEW(&sum, (size_t)(RS_C_TERMS * s->F), err));
+    rs_rng_init(&draws, 1);
+    for (int b = 0; b < RS_RESAMPLES && n > 1; b++) {
+        int weight[RS_FOLDS] = {0};
+        double *count = a->data + (int64_t)b * RS_VERDICTS;
+        for (int i = 0; i < n; i++) {
+            weight[filled[rs_rng_below(&draws, n)]]++;
+        }
+        for (int x = 0; x < RS_VERDICTS; x++) {
+            count[x] = 0;
+        }
+        for (int64_t h = 0; h < s->H; h++) {
+            double seen = draw_head(pair, rows, weight, h, s->H, s->F, sum);
+            for (int64_t f = 0; f < s->F; f++) {
+                count[verdict_from(sum + f, s->F, seen)]++;
+            }
+        }
+    }
+out:
+    rs_free(sum);
+    return st;
+}
+
 rs_status rs_contribution_finish(const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_arrays *out,
                                  rs_error *err) {
     rs_status st = RS_OK;
@@ -229,6 +302,7 @@ rs_status rs_contribution_finish(const rs_probe_facts *facts, int layer, const r
     RS_TRY(finish_chance(&s, out, err));
     RS_TRY(finish_alignment(&s, out, err));
     RS_TRY(finish_verdicts(&s, half, out, err));
+    RS_TRY(finish_bootstrap(&s, state, out, err));
 out:
     close_sums(&s);
     close_sums(&half[0]);

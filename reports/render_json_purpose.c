@@ -32,11 +32,18 @@ static void write_ablation(rs_text *out, const rs_view_ablation *a) {
     rs_text_append(out, "}");
 }
 
+static void write_verdict(rs_text *out, const rs_report_view *v, int x) {
+    rs_text_printf(out, "%s{\"name\":\"%s\",\"pairs\":%lld,\"share_lo\":", x ? "," : "", rs_verdict_name(x),
+                   (long long)v->verdict_count[x]);
+    rs_write_json_number(out, v->verdict_lo[x]);
+    rs_text_append(out, ",\"share_hi\":");
+    rs_write_json_number(out, v->verdict_hi[x]);
+    rs_text_append(out, "}");
+}
+
 void rs_write_json_purpose(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "\"verdicts\":[");
-    for (int x = 0; x < RS_VERDICTS && v->verdict_pairs > 0; x++)
-        rs_text_printf(out, "%s{\"name\":\"%s\",\"pairs\":%lld}", x ? "," : "", rs_verdict_name(x),
-                       (long long)v->verdict_count[x]);
+    for (int x = 0; x < RS_VERDICTS && v->verdict_pairs > 0; x++) write_verdict(out, v, x);
     rs_text_append(out, "],\"ablations\":[");
     for (int64_t i = 0; i < v->n_ablations; i++) {
         rs_text_append(out, i ? ",\n" : "");

@@ -131,6 +131,7 @@ static const char *const stored_names[] = {
     "attention_pattern/split_half",
     "contribution/verdict",
     "contribution/verdict_split_half",
+    "contribution/verdict_bootstrap",
     "contribution/kl_zero",
     "contribution/kl_unrotate",
     "contribution/kl_zero_predicted",

@@ -127,6 +127,8 @@ typedef struct rs_report_view {
     int head_kind_count[RS_HEAD_KINDS];
     /* what the pairs are for (view_purpose.c): counted over all heads; pairs 0 when no verdicts were measured */
     int64_t verdict_count[RS_VERDICTS], verdict_pairs;
+    double verdict_lo[RS_VERDICTS], verdict_hi[RS_VERDICTS]; /* 95 % bootstrap of the shares over the folds of
+                                                                sequences; NaN: a single one */
     double fast_auc;          /* chance that a positional head has a larger fast_share than another; NaN without both */
     int64_t positional_heads; /* of kind previous token or diagonal */
     double positional_fast_share, other_fast_share; /* medians */

@@ -72,8 +72,48 @@ static double mean_agreement(const rs_array *a) {
     return n > 0.0 ? sum / n : (double)NAN;
 }
 
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Share of a verdict in a draw, over all layers; NaN where a layer has none. */
+static double drawn_share(const rs_array *a, int64_t draw, int x) {
+    double count = 0.0, all = 0.0;
+    for (int64_t l = 0; l < a->dims[0]; l++)
+        for (int i = 0; i < RS_VERDICTS; i++) {
+            double n = a->data[(l * a->dims[1] + draw) * RS_VERDICTS + i];
+            all += n, count += i == x ? n : 0.0;
+        }
+    return all > 0.0 ? count / all : (double)NAN;
+}
+
+/* 2.5 % and 97.5 % of the draws. */
+static rs_status share_intervals(rs_report_view *v, rs_error *err) {
+    const rs_array *a = rs_view_array(v, "contribution/verdict_bootstrap");
+    double *share = NULL;
+    for (int x = 0; x < RS_VERDICTS; x++) v->verdict_lo[x] = v->verdict_hi[x] = NAN;
+    if (a == NULL || a->n_dims != 3 || a->dims[2] != RS_VERDICTS || a->dims[1] < 40) return RS_OK;
+    int64_t draws = a->dims[1];
+    rs_status st = RS_NEW(&share, (size_t)draws, err);
+    for (int x = 0; st == RS_OK && x < RS_VERDICTS; x++) {
+        bool whole = true;
+        for (int64_t b = 0; b < draws; b++) {
+            share[b] = drawn_share(a, b, x);
+            whole = whole && isfinite(share[b]);
+        }
+        if (!whole) continue;
+        qsort(share, (size_t)draws, sizeof *share, ascending);
+        v->verdict_lo[x] = share[draws / 40];
+        v->verdict_hi[x] = share[draws - 1 - draws / 40];
+    }
+    rs_free(share);
+    return st;
+}
+
 rs_status rs_view_purpose(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
+    RS_TRY(share_intervals(v, err));
     v->verdict_agreement = mean_agreement(rs_view_array(v, "contribution/verdict_split_half"));
     for (int b = 0; b < RS_VIEW_BANDS; b++)
         for (int x = 0; x < RS_VERDICTS; x++) v->bands[b].verdict[x] = NAN;
@@ -114,11 +154,6 @@ static double fast_share(const rs_report_view *v, const rs_view_head *h) {
 }
 
 static bool is_positional(const rs_view_head *h) { return h->kind == RS_HEAD_PREVIOUS || h->kind == RS_HEAD_DIAGONAL; }
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static double median(double *x, int64_t n) {
     if (n == 0) return NAN;

@@ -42,6 +42,15 @@ static void say_band(const rs_report_view *v, rs_text *t, rs_verdict x, const ch
     rs_text_printf(t, " (%s there).", rs_show_percent(share, b->verdict[x]));
 }
 
+/* "41% (39% to 43%) are idle" */
+static void say_share(const rs_report_view *v, rs_text *t, const char *before, rs_verdict x, const char *words) {
+    char share[RS_SHOW_BYTES], lo[RS_SHOW_BYTES], hi[RS_SHOW_BYTES];
+    rs_text_printf(t, "%s%s", before, rs_show_percent(share, share_of(v, x)));
+    if (isfinite(v->verdict_lo[x]))
+        rs_text_printf(t, " (%s to %s)", rs_show_percent(lo, v->verdict_lo[x]), rs_show_percent(hi, v->verdict_hi[x]));
+    rs_text_printf(t, " %s", words);
+}
+
 static rs_status say_verdicts(rs_report_view *v, rs_error *err) {
     rs_text t = {0};
     char n[RS_SHOW_BYTES], heads[RS_SHOW_BYTES], share[RS_SHOW_BYTES];
@@ -49,12 +58,13 @@ static rs_status say_verdicts(rs_report_view *v, rs_error *err) {
     rs_text_printf(&t, "Of %s pairs in %s heads, ", rs_show_count(n, v->verdict_pairs),
                    rs_show_count(heads, v->n_head_rows));
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-        rs_text_printf(&t, "%s%s %s", i ? ", " : "", rs_show_percent(share, share_of(v, told[i].verdict)),
-                       told[i].words);
+        say_share(v, &t, i ? ", " : "", told[i].verdict, told[i].words);
     rs_text_printf(&t, "; %s stay undecided", rs_show_percent(share, share_of(v, RS_VERDICT_UNDECIDED)));
     if (!isnan(v->verdict_agreement))
-        rs_text_printf(&t, " (two halves of the text agree on %s of the pairs)",
-                       rs_show_percent(share, v->verdict_agreement));
+        rs_text_printf(
+            &t, " (two halves of the text agree on %s of the pairs%s)", rs_show_percent(share, v->verdict_agreement),
+            isfinite(v->verdict_lo[RS_VERDICT_IDLE]) ? "; in brackets 95% of what drawing the sequences anew gives"
+                                                     : "");
     rs_text_append(&t, ".");
     if (v->rotates) {
         say_band(v, &t, RS_VERDICT_POSITIONAL, "position");

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/verdict_name.h"
 #include "probes/probe.h"
 #include "tests/support/fake_frames.h"
 #include "tests/support/test_device.h"
@@ -268,8 +269,8 @@ static void check_finish(const fake_forward *f, const rs_probe_kind *kind) {
         assert_true(same_bits(&before, &a.state[l]));
         assert_int_equal(rs_probe_fold_sum(&a.state[l], 0, 1, &one_fold, &err), RS_OK);
         assert_int_equal(kind->finish(&facts, l, &one_fold, &folded, &err), RS_OK);
-        for (size_t i = 0; i < once.count; i++) { /* one fold tells everything but how the halves differ */
-            if (!strstr(once.items[i].name, "split_half")) {
+        for (size_t i = 0; i < once.count; i++) { /* one fold tells all but how the folds differ */
+            if (!strstr(once.items[i].name, "split_half") && !strstr(once.items[i].name, "bootstrap")) {
                 assert_true(distance(&folded.items[i], &once.items[i]) == 0.0);
             } else {
                 assert_true(isnan(folded.items[i].data[0]));
@@ -542,6 +543,59 @@ LAW(state_does_not_grow_with_tokens, check_size)
 LAW(short_sequences_are_finite_or_nan, check_lengths)
 LAW(failing_allocations_are_reported, check_allocation)
 
+/* Pairs of a layer by verdict. */
+static void count_verdicts(const run *r, int layer, double count[RS_VERDICTS]) {
+    const rs_array *a = rs_arrays_find(&r->results[layer], "contribution/verdict");
+    assert_non_null(a);
+    memset(count, 0, RS_VERDICTS * sizeof *count);
+    for (int64_t i = 0; i < rs_array_size(a); i++) {
+        count[(int)a->data[i]]++;
+    }
+}
+
+/* Two folds have three draws: the one twice, the other twice, both. Each draw's verdicts are those of its sequences
+ * alone, and all three occur. */
+static void draws_are_of_sequences(void **unused) {
+    (void)unused;
+    enum { DRAWS = 3 };
+    static const uint64_t content[2] = {61, 62};
+    const rs_probe_kind *kind = rs_probe_find("contribution");
+    run of[DRAWS];
+    fake_forward f;
+    fake_open(&f, POSITIONS);
+    for (int i = 0; i < DRAWS; i++) {
+        run_probe(&f, kind, i < 2 ? &content[i] : content, NULL, i < 2 ? 1 : 2, &of[i]);
+    }
+    for (int l = 0; l < FAKE_LAYERS; l++) {
+        double want[DRAWS][RS_VERDICTS];
+        int64_t times[DRAWS] = {0};
+        const rs_array *a = rs_arrays_find(&of[2].results[l], "contribution/verdict_bootstrap");
+        assert_non_null(a);
+        assert_true(a->dims[0] >= 100 && a->dims[1] == RS_VERDICTS);
+        for (int i = 0; i < DRAWS; i++) {
+            count_verdicts(&of[i], l, want[i]);
+        }
+        for (int64_t b = 0; b < a->dims[0]; b++) {
+            int i = 0;
+            while (i < DRAWS && memcmp(a->data + b * RS_VERDICTS, want[i], sizeof want[i]) != 0) {
+                i++;
+            }
+            assert_true(i < DRAWS);
+            times[i]++;
+        }
+        assert_true(isnan(rs_arrays_find(&of[0].results[l], "contribution/verdict_bootstrap")->data[0]));
+        bool differ = memcmp(want[0], want[1], sizeof want[0]) != 0 && memcmp(want[0], want[2], sizeof want[0]) != 0 &&
+                      memcmp(want[1], want[2], sizeof want[1]) != 0;
+        if (differ) { /* both together half of the time */
+            assert_true(times[0] > 0 && times[1] > 0 && times[2] > a->dims[0] / 4);
+        }
+    }
+    for (int i = 0; i < DRAWS; i++) {
+        drop(&of[i]);
+    }
+    fake_close(&f);
+}
+
 static void the_default_set_stands_first(void **unused) {
     (void)unused;
     size_t n = 0, defaults = 0;
@@ -574,6 +628,7 @@ int main(void) {
         cmocka_unit_test(state_does_not_grow_with_tokens),
         cmocka_unit_test(short_sequences_are_finite_or_nan),
         cmocka_unit_test(failing_allocations_are_reported),
+        cmocka_unit_test(draws_are_of_sequences),
         cmocka_unit_test(the_default_set_stands_first),
         cmocka_unit_test(unknown_probes_are_null),
     };
