@@ -179,7 +179,8 @@ static rs_status print_plan(audit *a, rs_error *err) {
                    a->plan.vocab_chunk);
     print_bytes(&t, "residual stream of all tokens", a->plan.residual);
     print_bytes(&t, "weights: a layer as stored, a layer as multiplied", a->plan.weights);
-    print_bytes(&t, "activations of one sequence, tiles", a->plan.scratch);
+    print_bytes(&t, a->plan.tile_rows > 0 ? "activations of one sequence, tiles" : "activations of one sequence",
+                a->plan.scratch);
     print_bytes(&t, "vocabulary and logit chunks", a->plan.vocabulary);
     print_bytes(&t, "statistics of one layer", 2 * a->probe_bytes);
     if (a->host_bytes > 0) {
