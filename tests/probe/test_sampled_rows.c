@@ -375,6 +375,16 @@ static void expect_verdicts(world *w, double *const out[OF_PAIR]) {
                      : ratio >= 0.5              ? 1
                                                  : 0;
     }
+    /* Which draws there are is test_probe_laws.c's; each has all pairs. */
+    const rs_array *draws = rs_arrays_find(&w->results[w->number], "contribution/verdict_bootstrap");
+    for (int64_t b = 0; b < draws->dims[0]; b++) {
+        double all = 0;
+        for (int64_t x = 0; x < draws->dims[1]; x++) {
+            all += draws->data[b * draws->dims[1] + x];
+        }
+        assert_true(all == (double)(w->H * w->F));
+    }
+    w->seen++;
     expect(w, "contribution/verdict", verdict, w->H * w->F);
     for (int64_t h = 0; h < w->H; h++) {
         assert_true(alike[h] >= 0 && alike[h] <= 1);
