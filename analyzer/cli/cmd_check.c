@@ -109,6 +109,14 @@ static void geometry_of(const rs_graph *g, const rs_layer *l, rs_text *t) {
                        p.least, p.least_at);
     }
     rs_text_append(t, " (base bound, arXiv 2405.14591)");
+    double band = rs_rope_band_pair(r, (double)reach_of(g, l));
+    if (isfinite(band)) {
+        rs_text_printf(
+            t,
+            "\n  constant vectors tell distances apart best at pair %.1f (where key norms gather, OpenReview "
+            "PR1PPxvG9Q)",
+            band);
+    }
 }
 
 static void table_of(const rs_graph *g, int layer, int64_t context, rs_text *t) {

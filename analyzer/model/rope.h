@@ -82,6 +82,13 @@ rs_status rs_rope_build(const rs_rope_spec *spec, rs_arena *arena, rs_rope *out,
  * RoPE 2 ceil(d/2 log_base(context / 2 pi)): what lies beyond it has never come round in training. */
 int rs_rope_turning_pairs(const rs_rope *r, double context);
 
+/* x = theta * context at which V(x) = 1/2 + sin(2x) / (4x) - (sin x / x)^2 is largest: the variance of cos(theta D)
+ * over distances of a context, so that a pair with constant query and key tells distances apart best there ("Frequency
+ * Bands", ICLR 2026, OpenReview PR1PPxvG9Q: where key norms gather). */
+double rs_rope_band_peak(void);
+/* The pair with that x in the context, between two pairs where theta is; NaN outside of the table. */
+double rs_rope_band_pair(const rs_rope *r, double context);
+
 /* Mean over all pairs of cos(D theta): how much more a key like the query draws than a random one, D tokens apart; a
  * model reads as far as it stays above 0 (the base bound, arXiv 2405.14591, equation 5). Not monotone in the base. */
 typedef struct rs_rope_pull {

@@ -421,12 +421,27 @@ static void test_base_bound(void **state) {
     }
 }
 
+/* x* to the digits of OpenReview PR1PPxvG9Q's formula, and the pairs that it gives for Llama 2 and Llama 3. */
+static void test_band(void **state) {
+    static const struct { double base, context, pair; } known[] = {{1e4, 4096, 48.8}, {5e5, 8192, 37.6}};
+    fixture *f = *state;
+    assert_true(fabs(rs_rope_band_peak() - 3.657210) < 1e-6);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        rs_rope r;
+        rs_rope_spec s = spec("default", 128, known[i].base);
+        assert_int_equal(rs_rope_build(&s, f->arena, &r, &f->err), RS_OK);
+        assert_true(fabs(rs_rope_band_pair(&r, known[i].context) - known[i].pair) < 0.05);
+        assert_true(isnan(rs_rope_band_pair(&r, 3)));
+    }
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_critical_dimension),
         CASE(test_base_bound),
+        CASE(test_band),
         CASE(test_default),
         CASE(test_llama3),
         CASE(test_yarn),
