@@ -304,9 +304,6 @@ struct reduce_args {
     double *cells;                /* [H, blocks, WARPS, bands, B] | NULL */
 };
 
-/* First position of block b when positions are shared out as position * B / T. */
-__host__ __device__ __forceinline__ int64_t map_start(int64_t b, int64_t B, int64_t T) { return (b * T + B - 1) / B; }
-
 /* What the rows of a thread need of every tile. */
 struct row_facts {
     float log_sum[2]; /* in units of ln 2 */
@@ -389,7 +386,8 @@ struct map_place {
 __device__ __forceinline__ map_place enter_map(const reduce_args &a, int first_row, int first_column) {
     int last_row = first_row + 15 < a.s.T ? first_row + 15 : a.s.T - 1;
     int j = (int)(first_column * a.B / a.s.T);
-    return {(int)(first_row * a.B / a.s.T), (int)(last_row * a.B / a.s.T), j, (int)map_start(j + 1, a.B, a.s.T)};
+    return {(int)(first_row * a.B / a.s.T), (int)(last_row * a.B / a.s.T), j,
+            (int)rs_cuda_block_start(j + 1, a.B, a.s.T)};
 }
 
 /* The warp's 16 rows of the tile into the map's cells; mine: [bands, B]; total: of the thread's entries. */
@@ -397,16 +395,16 @@ __device__ __forceinline__ void add_cells(const reduce_args &a, int first_row, i
                                           const float p[TILES][4], float total, map_place *at, double *mine) {
     int end = first_column + KEYS < a.s.T ? first_column + KEYS : a.s.T;
     bool leads = threadIdx.x % 32 == 0;
-    while (at->next <= first_column) at->next = (int)map_start(++at->j + 1, a.B, a.s.T);
+    while (at->next <= first_column) at->next = (int)rs_cuda_block_start(++at->j + 1, a.B, a.s.T);
     if (at->i0 == at->i1 && end <= at->next) { /* one cell, as mostly */
         float sum = warp_sum(total);
         if (leads) mine[at->j] += (double)sum;
         return;
     }
     for (int i = at->i0; i <= at->i1; i++) {
-        int r0 = (int)map_start(i, a.B, a.s.T), r1 = (int)map_start(i + 1, a.B, a.s.T);
-        for (int j = at->j; j < a.B && map_start(j, a.B, a.s.T) < end; j++) {
-            int c0 = (int)map_start(j, a.B, a.s.T), c1 = (int)map_start(j + 1, a.B, a.s.T);
+        int r0 = (int)rs_cuda_block_start(i, a.B, a.s.T), r1 = (int)rs_cuda_block_start(i + 1, a.B, a.s.T);
+        for (int j = at->j; j < a.B && rs_cuda_block_start(j, a.B, a.s.T) < end; j++) {
+            int c0 = (int)rs_cuda_block_start(j, a.B, a.s.T), c1 = (int)rs_cuda_block_start(j + 1, a.B, a.s.T);
             float sum = warp_sum(sum_within(p, first_row, first_column, r0, r1, c0, c1));
             if (leads) mine[(i - at->i0) * a.B + j] += (double)sum;
         }
@@ -558,7 +556,8 @@ __global__ void __launch_bounds__(128) add_map(reduce_args a) {
     int64_t cell = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, h = blockIdx.y;
     if (cell >= a.B * a.B) return;
     int64_t i = cell / a.B, j = cell % a.B, origin = a.block0 * ROWS;
-    int64_t r0 = map_start(i, a.B, a.s.T), r1 = map_start(i + 1, a.B, a.s.T), end = origin + a.blocks * ROWS;
+    int64_t r0 = rs_cuda_block_start(i, a.B, a.s.T), r1 = rs_cuda_block_start(i + 1, a.B, a.s.T),
+            end = origin + a.blocks * ROWS;
     double total = 0;
     r0 = r0 > origin ? r0 : origin;
     r1 = r1 < end ? r1 : end;
@@ -589,26 +588,14 @@ score_args scores_of(const rs_device *d, rs_op_kind op, const rs_view *q, const 
     return a;
 }
 
-/* A kernel whose blocks take more shared memory than a launch gets unasked. */
-template <typename... P, typename A>
-rs_status launch(rs_device *d, const char *op, void (*kernel)(P...), dim3 grid, size_t shared, const A &a,
-                 rs_error *err) {
-    rs_status st = RS_OK;
-    RS_TRY(rs_cuda_status(cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
-                          op, err));
-    RS_TRY(rs_cuda_launch(d, op, kernel, grid, dim3(THREADS), shared, err, a));
-out:
-    return st;
-}
-
 template <int W> rs_status attend_with(rs_device *d, dim3 grid, const attend_args &a, rs_error *err) {
-    return launch(d, "attend", attend_rows<W>, grid, 4 * tile<W>::HALVES * sizeof(__nv_bfloat16), a, err);
+    return rs_cuda_launch(d, "attend", attend_rows<W>, grid, dim3(THREADS), 4 * tile<W>::HALVES * sizeof(__nv_bfloat16),
+                          err, a);
 }
 
 template <int W> rs_status reduce_with(rs_device *d, dim3 grid, const reduce_args &a, rs_error *err) {
     size_t shared = 2 * tile<W>::HALVES * sizeof(__nv_bfloat16) + PATTERN * sizeof(float) + RING * sizeof(double);
-    return launch(d, "attend_reduce", reduce_rows<W>, grid, shared, a, err);
+    return rs_cuda_launch(d, "attend_reduce", reduce_rows<W>, grid, dim3(THREADS), shared, err, a);
 }
 
 /* What blocks of rows leave for the kernels behind them, at most: 64 MiB, or one block of rows. */

@@ -142,10 +142,20 @@ inline unsigned rs_cuda_blocks(int64_t n, int64_t per_block, int64_t most = 1 <<
 /* Rows that go along the second axis of a grid, whose limit is 65535: kernels loop with the grid's stride. */
 inline unsigned rs_cuda_rows(int64_t rows) { return (unsigned)(rows < 65535 ? rows : 65535); }
 
-/* The one way to start a kernel. shared: bytes of dynamic shared memory. */
+/* Dynamic shared memory that a launch certainly gets unasked, in bytes: 48 KiB less room for the kernel's own arrays.
+ */
+enum { RS_CUDA_SHARED_UNASKED = 32 * 1024 };
+
+/* The one way to start a kernel. shared: bytes of dynamic shared memory; asked for where a launch gets less unasked. */
 template <typename... P, typename... A>
 rs_status rs_cuda_launch(rs_device *d, const char *what, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
                          rs_error *err, A... arguments) {
+    if (shared > RS_CUDA_SHARED_UNASKED) {
+        rs_status st = rs_cuda_status(cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                                                           cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
+                                      what, err);
+        if (st != RS_OK) return st;
+    }
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
@@ -179,6 +189,11 @@ __device__ __forceinline__ int rs_cuda_index(const int32_t *list, int64_t entry,
     if (i >= least && i < limit) return i;
     atomicMin(f.word, f.code | (unsigned long long)entry);
     return (int)least;
+}
+
+/* First position of block b when positions are shared out as position * blocks / T. */
+__host__ __device__ __forceinline__ int64_t rs_cuda_block_start(int64_t b, int64_t blocks, int64_t T) {
+    return (b * T + blocks - 1) / blocks;
 }
 
 /* cos, sin of theta n. Whole turns are dropped before the function sees the angle: sincospi needs no table then. */

@@ -162,11 +162,6 @@ struct pattern_args {
 __host__ __device__ __forceinline__ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 __device__ __forceinline__ int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* First position of block b when positions are shared out as position * blocks / T. */
-__host__ __device__ __forceinline__ int64_t block_start(int64_t b, int64_t blocks, int64_t T) {
-    return (b * T + blocks - 1) / blocks;
-}
-
 /* One thread, one row at a position >= 1: what single entries of it give, into rows[h, r]. Zeros for position 0. */
 __global__ void __launch_bounds__(256) read_entries(pattern_args a) {
     int64_t unit = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -201,10 +196,10 @@ struct piece {
  * that a row of it may see. */
 __device__ __forceinline__ bool piece_at(const pattern_args &a, int64_t down, int64_t over, piece *out) {
     int64_t b = a.band0 + down / a.down, j = over / a.over;
-    out->r0 = larger(block_start(b, a.blocks, a.T) - a.row0, 0) + down % a.down * PIECE;
-    out->r1 = smaller(smaller(block_start(b + 1, a.blocks, a.T) - a.row0, a.R), out->r0 + PIECE);
-    out->c0 = larger(block_start(j, a.blocks, a.T) - a.col0, 0) + over % a.over * PIECE;
-    out->c1 = smaller(smaller(block_start(j + 1, a.blocks, a.T) - a.col0, a.C), out->c0 + PIECE);
+    out->r0 = larger(rs_cuda_block_start(b, a.blocks, a.T) - a.row0, 0) + down % a.down * PIECE;
+    out->r1 = smaller(smaller(rs_cuda_block_start(b + 1, a.blocks, a.T) - a.row0, a.R), out->r0 + PIECE);
+    out->c0 = larger(rs_cuda_block_start(j, a.blocks, a.T) - a.col0, 0) + over % a.over * PIECE;
+    out->c1 = smaller(smaller(rs_cuda_block_start(j + 1, a.blocks, a.T) - a.col0, a.C), out->c0 + PIECE);
     return out->r0 < out->r1 && out->c0 < out->c1 && a.col0 + out->c0 < a.row0 + out->r1;
 }
 

@@ -300,9 +300,6 @@ rs_status rs_cuda_logit_sample(rs_device *d, const rs_op *op, rs_error *err) {
     RS_TRY(rs_cuda_launch(d, "logit_sample", sample_pairs, dim3(rs_cuda_blocks(a.H * a.F, 64)), dim3(64), 0, err, a));
     RS_TRY(rs_cuda_launch(d, "logit_sample", fill_turns, dim3(rs_cuda_blocks(a.T, 256, INT32_MAX), (unsigned)a.F),
                           dim3(256), 0, err, a));
-    RS_TRY(rs_cuda_status(cudaFuncSetAttribute(reinterpret_cast<const void *>(sample_logits),
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
-                          "logit_sample", err));
     RS_TRY(rs_cuda_launch(d, "logit_sample", sample_logits, dim3(groups, (unsigned)a.K, (unsigned)a.n), dim3(KEYS),
                           shared, err, a));
     RS_TRY(rs_cuda_launch(d, "logit_sample", sum_terms, dim3(rs_cuda_blocks(a.H, 128)), dim3(128), 0, err, a));

@@ -50,19 +50,6 @@ typedef struct world {
     int32_t *token;  /* [T] */
 } world;
 
-/* Halves of x [a, b, c], which has been rounded. */
-static rs_view put_halves(rs_rig *r, int gap, const float *x, int64_t a, int64_t b, int64_t c) {
-    uint16_t *upper = rs_rig_zeros(a * b * c, sizeof *upper);
-    for (int64_t i = 0; i < a * b * c; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        upper[i] = (uint16_t)(bits >> 16);
-    }
-    rs_view view = RS_RIG_PUT(r, RS_BF16, gap, upper, a, b, c);
-    free(upper);
-    return view;
-}
-
 static float *rounded_normal(rs_rng *rng, int64_t n, double scale) {
     float *x = rs_rig_normal(rng, n, scale);
     rs_rig_round(x, n, RS_COMPUTE_BF16);
@@ -116,9 +103,9 @@ static void make_world(rs_rig *r, const attend_case *c, world *w) {
             }
         }
     }
-    w->q = put_halves(r, c->gap, q, c->T, c->H, c->Dh);
-    w->k = put_halves(r, c->gap, k, c->T, c->S, c->Dh);
-    w->v = put_halves(r, c->gap, v, c->T, c->K, c->Dv);
+    w->q = rs_rig_put_halves(r, c->gap, q, c->T, c->H, c->Dh);
+    w->k = rs_rig_put_halves(r, c->gap, k, c->T, c->S, c->Dh);
+    w->v = rs_rig_put_halves(r, c->gap, v, c->T, c->K, c->Dv);
     w->slot = RS_RIG_PUT(r, RS_I32, 0, slot, c->H);
     w->ids = RS_RIG_PUT(r, RS_I32, 0, w->token, c->T);
     free(q), free(k), free(v);
@@ -182,17 +169,11 @@ static void sums_reference(const world *w, const sums *want) {
     }
 }
 
-static double *numbered(int64_t n) {
-    double *x = rs_rig_doubles(n);
-    for (int64_t i = 0; i < n; i++) x[i] = 0.001 * (double)(i % 7); /* sums are added to what is there */
-    return x;
-}
-
 static void check_reduce(rs_rig *r, const world *w) {
     const attend_case *c = w->c;
     int64_t n_stats = c->H * c->T * 2, n_heads = c->H * RS_PATTERN_SUMS, n_map = c->H * c->B * c->B;
     float *stats = rs_rig_zeros(n_stats, sizeof *stats);
-    sums want = {numbered(n_heads), numbered(c->H * c->T), numbered(n_map > 0 ? n_map : 1)};
+    sums want = {rs_rig_numbered(n_heads), rs_rig_numbered(c->H * c->T), rs_rig_numbered(n_map > 0 ? n_map : 1)};
     for (int64_t i = 0; i < n_stats; i++) stats[i] = (float)w->stats[i];
     rs_view heads = RS_RIG_PUT(r, RS_F64, 0, want.heads, c->H, RS_PATTERN_SUMS), profile = RS_ABSENT, map = RS_ABSENT;
     if (c->profile) profile = RS_RIG_PUT(r, RS_F64, 0, want.profile, c->H, c->T);

@@ -45,18 +45,9 @@ static float *filled(int64_t n, float value) {
 
 /* ---- scores ---- */
 
-/* A view of float32 values; halves: in bfloat16, in which they must stand exactly (the upper half of their bits). */
+/* A view of float32 values; halves: in bfloat16, in which they must stand exactly. */
 static rs_view put_input(rs_rig *r, int gap, const float *x, bool halves, int64_t a, int64_t b, int64_t c) {
-    if (!halves) return RS_RIG_PUT(r, RS_F32, gap, x, a, b, c);
-    uint16_t *upper = rs_rig_zeros(a * b * c, sizeof *upper);
-    for (int64_t i = 0; i < a * b * c; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        upper[i] = (uint16_t)(bits >> 16);
-    }
-    rs_view v = RS_RIG_PUT(r, RS_BF16, gap, upper, a, b, c);
-    free(upper);
-    return v;
+    return halves ? rs_rig_put_halves(r, gap, x, a, b, c) : RS_RIG_PUT(r, RS_F32, gap, x, a, b, c);
 }
 
 static void run_scores(rs_rig *r, const tile *c, int64_t S, int64_t Dh, int gap, rs_compute compute, bool halves) {

@@ -21,13 +21,6 @@ static const double PI = 3.14159265358979323846;
  * terms. A wrong sign, shift or bin is off by 1e-2 and more. */
 static const double TOLERANCE = 1e-11;
 
-/* Outputs start at something, since the ops add. */
-static double *numbered(int64_t n) {
-    double *x = rs_rig_doubles(n);
-    for (int64_t i = 0; i < n; i++) x[i] = (double)(i % 5) * 0.25;
-    return x;
-}
-
 static void layout(int32_t *lo, int32_t *hi, int64_t F, bool interleaved) {
     for (int32_t f = 0; f < F; f++) {
         lo[f] = interleaved ? 2 * f : f;
@@ -63,7 +56,7 @@ static void run_phase(rs_rig *r, const phase_case *c) {
     rs_rng_init(&rng, (uint64_t)c->T);
     layout(lo, hi, c->F, c->interleaved);
     float *x = rs_rig_normal(&rng, n, 1);
-    double *want = numbered(cells);
+    double *want = rs_rig_numbered(cells);
     rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->H, c->F, RS_PHASE_BINS);
     for (int64_t i = 0; i < N_EDGES && c->first + i < c->T; i++) {
         x[(c->first + i) * c->H * 2 * c->F + lo[0]] = EDGES[i].re;
@@ -143,7 +136,7 @@ static void run_spectrum(rs_rig *r, const spectrum_case *c) {
     layout(lo, hi, c->F, c->interleaved);
     float *x = rs_rig_normal(&rng, c->T * c->H * 2 * c->F, 1);
     plant_constants(c, x, lo, hi);
-    double *want = numbered(cells), *want_entropy = numbered(c->H * c->F * 2), *size = rs_rig_doubles(n);
+    double *want = rs_rig_numbered(cells), *want_entropy = rs_rig_numbered(c->H * c->F * 2), *size = rs_rig_doubles(n);
     rs_view power = RS_RIG_PUT(r, RS_F64, 0, want, c->H, c->F, bins),
             entropy = RS_RIG_PUT(r, RS_F64, 0, want_entropy, c->H, c->F, 2);
     for (int64_t i = 0; i < c->H * c->F; i++) {
@@ -251,7 +244,7 @@ static void run_correlate(rs_rig *r, const correlate_case *c) {
     }
     float *q = rs_rig_normal(&rng, c->T * c->H * 2 * c->F, 1), *k = rs_rig_normal(&rng, c->T * c->K * 2 * c->F, 1);
     for (int64_t i = 0; i < c->H * 2 * c->F; i++) q[i] = 1000; /* a sink at position 0 */
-    double *want = numbered(c->H * c->F * bins);
+    double *want = rs_rig_numbered(c->H * c->F * bins);
     rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->H, c->F, bins);
     correlate_reference(c, q, k, lo, hi, theta, factor, start, bins, 0.3, want);
     rs_op op = {.kind = RS_OP_CORRELATE,

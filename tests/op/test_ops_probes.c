@@ -15,13 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Outputs start at something, since the ops add. */
-static double *numbered(int64_t n) {
-    double *x = rs_rig_doubles(n);
-    for (int64_t i = 0; i < n; i++) x[i] = (double)(i % 5) * 0.25;
-    return x;
-}
-
 /* ---- pair_reduce ---- */
 
 typedef struct pair_case {
@@ -87,7 +80,7 @@ static void run_pair(rs_rig *r, const pair_case *c) {
         x[2 * c->F * (c->T / 2) * c->H + lo[f]] = 1e-25F; /* squares that float32 loses; ties */
     for (int64_t t = 0; t < c->T; t++) bucket[t] = (int32_t)(t * (c->buckets + 1) / c->T) - 1;
     bucket[c->T - 1] = 0;
-    double *want = numbered(c->buckets * c->H * P * c->F);
+    double *want = rs_rig_numbered(c->buckets * c->H * P * c->F);
     rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->buckets, c->H, P, c->F);
     pair_reference(c, x, lo, hi, bucket, P, want);
     bool table = c->layout >= 0;
@@ -225,7 +218,7 @@ static void run_sample(rs_rig *r, const sample_case *c) {
     sample_data d;
     sample_data_make(c, &d);
     int64_t n_out = c->H * RS_SAMPLES * c->F, n_head = c->H * RS_HEAD_TERMS, Dh = 2 * c->F;
-    double *want = numbered(n_out), *want_head = numbered(n_head);
+    double *want = rs_rig_numbered(n_out), *want_head = rs_rig_numbered(n_head);
     rs_view out = RS_RIG_PUT(r, RS_F64, 0, want, c->H, RS_SAMPLES, c->F),
             head = RS_RIG_PUT(r, RS_F64, 0, want_head, c->H, RS_HEAD_TERMS);
     rs_op op = {.kind = RS_OP_LOGIT_SAMPLE,
@@ -340,7 +333,7 @@ static void run_pattern(rs_rig *r, const pattern_case *c) {
     for (int64_t i = 0; i < c->H * c->T; i++) entropy[i] = 0.01F * (float)i;
     int32_t *ids = make_ids(c->T);
     int64_t n_sums = c->H * RS_PATTERN_SUMS, n_profile = c->H * c->T, n_map = c->H * c->B * c->B;
-    double *sums = numbered(n_sums), *profile = numbered(n_profile), *map = numbered(n_map);
+    double *sums = rs_rig_numbered(n_sums), *profile = rs_rig_numbered(n_profile), *map = rs_rig_numbered(n_map);
     rs_view vs = RS_RIG_PUT(r, RS_F64, 0, sums, c->H, RS_PATTERN_SUMS),
             vp = RS_RIG_PUT(r, RS_F64, 0, profile, c->H, c->T);
     rs_view vm = RS_RIG_PUT(r, RS_F64, 0, map, c->H, c->B, c->B);
@@ -388,7 +381,8 @@ static void body_pattern_more(rs_rig *r) {
 static void run_profile(rs_rig *r, int64_t H, int64_t T, int64_t n, int64_t window) {
     rs_rng rng;
     rs_rng_init(&rng, (uint64_t)(T + n));
-    double *profile = rs_rig_doubles(H * T), *bins = numbered(H * n), *distance = numbered(H), *toeplitz = numbered(H);
+    double *profile = rs_rig_doubles(H * T), *bins = rs_rig_numbered(H * n), *distance = rs_rig_numbered(H),
+           *toeplitz = rs_rig_numbered(H);
     int32_t *start = rs_rig_zeros(n, sizeof *start);
     for (int64_t i = 0; i < H * T; i++) profile[i] = rs_rng_uniform(&rng);
     for (int64_t i = 0; i < n; i++) start[i] = (int32_t)(i * (T - 1) / n + (i > 0)); /* from 0, of several lengths */

@@ -186,6 +186,24 @@ void rs_rig_round(float *x, int64_t n, rs_compute compute) {
     }
 }
 
+rs_view rs_rig_put_halves(rs_rig *r, int gap, const float *x, int64_t a, int64_t b, int64_t c) {
+    uint16_t *upper = rs_rig_zeros(a * b * c, sizeof *upper);
+    for (int64_t i = 0; i < a * b * c; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        upper[i] = (uint16_t)(bits >> 16);
+    }
+    rs_view v = RS_RIG_PUT(r, RS_BF16, gap, upper, a, b, c);
+    free(upper);
+    return v;
+}
+
+double *rs_rig_numbered(int64_t n) {
+    double *x = rs_rig_doubles(n);
+    for (int64_t i = 0; i < n; i++) x[i] = (double)(i % 7) / 1024; /* exact: counts stay whole steps */
+    return x;
+}
+
 double rs_rig_product_bar(rs_compute compute, double exact) {
     return compute == RS_COMPUTE_TF32 ? 2e-3 : exact; /* 10 bits behind the point, cut off or rounded: 2^-10 an input */
 }

@@ -38,6 +38,10 @@ float *rs_rig_normal(rs_rng *rng, int64_t n, double scale);
 /* x[n] in place as a product in that arithmetic takes it: 8 significant bits for bfloat16, ties to even. TF32 is left
  * alone: cards differ in how they round to it, so a test allows for the difference. Normal numbers only. */
 void rs_rig_round(float *x, int64_t n, rs_compute compute);
+/* A [a, b, c] view in bfloat16 of values that rs_rig_round has rounded to it: they stand exactly. */
+rs_view rs_rig_put_halves(rs_rig *r, int gap, const float *x, int64_t a, int64_t b, int64_t c);
+/* What sums are added to: small, and no two neighbours alike; free with free. */
+double *rs_rig_numbered(int64_t n);
 /* What products in that arithmetic may be off by, when rounding at random to float32 is off by `exact`. */
 double rs_rig_product_bar(rs_compute compute, double exact);
 /* Fails unless all n are finite and |got - want| <= tolerance * max|want|. */
