@@ -5,6 +5,8 @@
 #include "analyzer/cli/input.h"
 #include "analyzer/cli/program.h"
 
+#include "analyzer/base/alloc.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -42,13 +44,13 @@ static bool same_table(const rs_layer *a, const rs_layer *b) {
     return true;
 }
 
-static bool shown_before(const rs_graph *g, int layer) {
-    for (int i = 0; i < layer; i++) {
-        if (same_table(&g->layers[i], &g->layers[layer])) {
-            return true;
-        }
+/* The first layer with the table of this one. */
+static int first_like(const rs_graph *g, int layer) {
+    int i = 0;
+    while (!same_table(&g->layers[i], &g->layers[layer])) {
+        i++;
     }
-    return false;
+    return i;
 }
 
 /* "0-4, 6-10" of the layers whose table is like this one's. */
@@ -160,7 +162,7 @@ static void print_text(const rs_model *m, const check_options *o, rs_text *t) {
         rs_text_printf(t, "warning   %s\n", g->warnings[i]);
     }
     for (int i = 0; i < g->n_layers; i++) {
-        if (o->all_layers || !shown_before(g, i)) {
+        if (o->all_layers || first_like(g, i) == i) {
             table_of(g, i, context, t);
         }
     }
@@ -171,8 +173,29 @@ static void json_text(rs_text *t, const char *key, const char *value) {
     rs_text_json_string(t, value, strlen(value));
 }
 
-static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
+/* A table's geometry; kept: what was found for the first layer like this one, of every layer. */
+static void json_geometry(const rs_graph *g, int layer, rs_rope_pull *kept, rs_text *t) {
+    const rs_layer *l = &g->layers[layer];
+    int first = first_like(g, layer);
+    if (l->rope.n_rotated == 0 || g->trained_context <= 0) {
+        return;
+    }
+    if (first == layer) {
+        kept[layer] = base_bound(g, l);
+    }
+    const rs_rope_pull *p = &kept[first];
+    rs_text_printf(t,
+                   ",\"turning_pairs\":%d,\"base_bound\":{\"first_negative\":%" PRId64
+                   ",\"least\":%.6g,\"least_at\":%" PRId64 ",\"limit\":%" PRId64 "}",
+                   rs_rope_turning_pairs(&l->rope, (double)reach_of(g, l)), p->first_negative, p->least, p->least_at,
+                   p->limit);
+}
+
+static rs_status print_json(const rs_model *m, const check_options *o, rs_text *t, rs_error *err) {
+    rs_status st = RS_OK;
     const rs_graph *g = m->graph;
+    rs_rope_pull *kept = NULL;
+    RS_TRY(RS_NEW(&kept, (size_t)g->n_layers, err));
     rs_text_append(t, "{");
     json_text(t, "model", g->name);
     rs_text_append(t, ",");
@@ -192,14 +215,7 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
         rs_text_printf(t, "%s\n{\"layer\":%d,\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d,\"window\":%" PRId64 ",",
                        i ? "," : "", i, l->heads, l->kv_heads, l->head_dim, l->window);
         json_text(t, "rope", l->rope.words);
-        if (l->rope.n_rotated > 0 && g->trained_context > 0) {
-            rs_rope_pull p = base_bound(g, l);
-            rs_text_printf(t,
-                           ",\"turning_pairs\":%d,\"base_bound\":{\"first_negative\":%" PRId64
-                           ",\"least\":%.6g,\"least_at\":%" PRId64 ",\"limit\":%" PRId64 "}",
-                           rs_rope_turning_pairs(&l->rope, (double)reach_of(g, l)), p.first_negative, p.least,
-                           p.least_at, p.limit);
-        }
+        json_geometry(g, i, kept, t);
         rs_text_append(t, ",\"pairs\":[");
         for (int f = 0; f < l->rope.n_pairs; f++) {
             rs_text_printf(t, "%s{\"lo\":%d,\"hi\":%d,\"theta\":%.17g,\"attention_factor\":%.17g,\"region\":\"%s\"}",
@@ -209,6 +225,9 @@ static void print_json(const rs_model *m, const check_options *o, rs_text *t) {
         rs_text_append(t, "]}");
     }
     rs_text_append(t, "]}\n");
+out:
+    rs_free(kept);
+    return st;
 }
 
 /* The first layer that rotates, or the first. */
@@ -274,7 +293,7 @@ static rs_status run(const void *options, rs_error *err) {
         goto out;
     }
     if (o->format == 1) {
-        print_json(&m, o, &t);
+        RS_TRY(print_json(&m, o, &t, err));
     } else {
         print_text(&m, o, &t);
     }

@@ -4,7 +4,6 @@
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
-#include "analyzer/base/clock.h"
 
 #include <string.h>
 
@@ -225,11 +224,7 @@ static rs_status run_tiles(rs_run *r, int layer, int64_t sequence, rs_error *err
     for (int64_t row0 = 0; row0 < r->o.positions; row0 += r->plan.tile_rows) {
         int64_t n = r->o.positions - row0;
         RS_TRY(tile(r, layer, sequence, row0, n < r->plan.tile_rows ? n : r->plan.tile_rows, err));
-        RS_TRY(rs_loader_poll(r->loader, r, err));
-        if (rs_cancel_requested()) {
-            st = rs_fail(err, RS_E_CANCELLED, "cancelled");
-            goto out;
-        }
+        RS_TRY(rs_pass_poll(r, err));
     }
 out:
     return st;
@@ -255,10 +250,7 @@ static rs_status run_whole(rs_run *r, int layer, int64_t sequence, rs_error *err
     f.row_stats = op.u.attend.stats;
     RS_TRY(rs_pass_ops(r, &op, 1, err));
     RS_TRY(rs_pass_fire(r, &f, err));
-    RS_TRY(rs_loader_poll(r->loader, r, err));
-    if (rs_cancel_requested()) {
-        st = rs_fail(err, RS_E_CANCELLED, "cancelled");
-    }
+    RS_TRY(rs_pass_poll(r, err));
 out:
     return st;
 }

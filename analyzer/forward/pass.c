@@ -1,6 +1,8 @@
 /* What every step of the pass uses: running ops, frames for hooks, views of the residual stream. */
 #include "analyzer/forward/pass.h"
 
+#include "analyzer/base/clock.h"
+
 rs_index_layout rs_pass_index(const rs_run *r) {
     const rs_graph *g = r->graph;
     rs_index_layout x = {0};
@@ -16,6 +18,11 @@ rs_index_layout rs_pass_index(const rs_run *r) {
 
 rs_status rs_pass_ops(rs_run *r, const rs_op *ops, size_t n, rs_error *err) {
     return rs_run_ops(r->backend, r->device, ops, n, err);
+}
+
+rs_status rs_pass_poll(rs_run *r, rs_error *err) {
+    rs_status st = rs_loader_poll(r->loader, r, err);
+    return st == RS_OK && rs_cancel_requested() ? rs_fail(err, RS_E_CANCELLED, "cancelled") : st;
 }
 
 static int wanted_row(const rs_run *r, rs_site site, int layer) {

@@ -127,6 +127,8 @@ rs_status rs_loader_vocabulary(rs_loader *l, rs_run *r, int64_t first, rs_view *
 /* Goes on with what is being read ahead: what has arrived sets out for the device. To be called now and then while the
  * part before is computed with. */
 rs_status rs_loader_poll(rs_loader *l, rs_run *r, rs_error *err);
+/* That, and RS_E_CANCELLED when somebody has asked to stop: between pieces of work. */
+rs_status rs_pass_poll(rs_run *r, rs_error *err);
 /* Rows [first, first+n) of a weight, read now, widened into dst [n, cols], f32 or bf16. */
 rs_status rs_loader_rows(rs_run *r, const rs_weight *w, int64_t first, int64_t n, rs_view dst, rs_error *err);
 /* Bytes of the largest layer or chunk of the vocabulary as stored, and of the largest layer with its matrices in the

@@ -4,7 +4,6 @@
 #include "analyzer/forward/pass.h"
 
 #include "analyzer/base/alloc.h"
-#include "analyzer/base/clock.h"
 
 #include <math.h>
 
@@ -101,11 +100,7 @@ static rs_status vocabulary_chunk(rs_run *r, int64_t v0, rs_error *err) {
         for (int64_t first = 0; first < r->o.positions; first += r->plan.logit_rows) {
             int64_t rows = r->o.positions - first;
             RS_TRY(logits(r, s, first, rows < r->plan.logit_rows ? rows : r->plan.logit_rows, v0, w, err));
-            RS_TRY(rs_loader_poll(r->loader, r, err));
-        }
-        if (rs_cancel_requested()) {
-            st = rs_fail(err, RS_E_CANCELLED, "cancelled");
-            goto out;
+            RS_TRY(rs_pass_poll(r, err));
         }
     }
 out:
