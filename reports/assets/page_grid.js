@@ -57,3 +57,33 @@ function gridCursor(o) {
   });
   return { at, show };
 }
+
+/* A small map as a figure's picture, with its own cursor. o: {label, legend, left: room for row names, rows, columns: their names,
+ * room: pixels of a column's name, cell: {w, h: [least, most]}, height: most of all, fill(l, p), say(l, p), x, y: titles}. Returns stop. */
+function smallMap(f, o) {
+  const box = make('div', { class: 'plot', tabindex: '0', role: 'application', 'aria-label': o.label + '; arrow keys move' });
+  const readout = make('output', { class: 'readout', 'aria-live': 'polite' }), caption = f.querySelector('figcaption');
+  const canvas = make('canvas', { role: 'img', 'aria-label': o.label });
+  canvas.style.position = 'absolute';
+  f.insertBefore(make('div', { class: 'legend' }, o.legend), caption);
+  f.insertBefore(make('div', null, box, readout), caption);
+  const L = o.rows.length, F = o.columns.length, within = ([least, most], x) => Math.max(least, Math.min(most, Math.floor(x)));
+  let geo, outline;
+  const cursor = gridCursor({ holder: box, canvas, geo: () => geo, outline: () => outline, columns: () => F, readout, hint: 'Point at a cell.', say: o.say });
+  return onWidth(box, width => {
+    const cw = within(o.cell.w, (width - o.left - 12) / F), ch = within(o.cell.h, o.height / L);
+    geo = { L, F, cw, ch, w: cw * F, h: ch * L, left: o.left, top: 8 };
+    paintGrid(canvas, geo, o.fill);
+    const svg = d3.create('svg').attr('width', o.left + geo.w + 12).attr('height', geo.h + 54);
+    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${o.left},${geo.top})`);
+    const across = Math.ceil(o.room / cw), down = Math.ceil(11 / ch);
+    o.columns.forEach((name, i) => { if (i % across === 0) g.append('text').attr('x', (i + 0.5) * cw).attr('y', geo.h + 14).attr('text-anchor', 'middle').text(name); });
+    o.rows.forEach((name, i) => { if (i % down === 0) g.append('text').attr('x', -6).attr('y', (i + 0.5) * ch + 4).attr('text-anchor', 'end').text(name); });
+    g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
+    g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 34).attr('text-anchor', 'middle').text(o.x);
+    g.append('text').attr('class', 'title').attr('transform', `translate(${12 - o.left},${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text(o.y);
+    outline = cursorOutline(svg.append('g'));
+    box.replaceChildren(svg.node(), canvas);
+    cursor.show();
+  });
+}

@@ -153,53 +153,45 @@ function patternFigure(h) {
 /* Blocks above the diagonal are not in the page: block (r, c <= r) stands at r (r + 1) / 2 + c. */
 const cellOfMap = (a, h, r, c) => (c > r ? NaN : a.data[(h.layer * a.dims[1] + h.head) * (a.dims[2] * (a.dims[2] + 1) / 2) + r * (r + 1) / 2 + c]);
 
-function distanceFigure(h, name, o) {
+const spanWords = d => (d.first === d.last ? `distance ${count(d.first)}` : `distances ${count(d.first)}–${count(d.last)}`);
+function bucketPoints(name, h) {
   const a = array(name), axis = array('axis/distance_bucket');
-  if (!a || !axis) return null;
-  const points = bucketPoints(a, axis, h);
-  if (points.length < 2) return null;
-  const f = headFigure(o.title, o.how), xMax = d3.max(points, d => d.x), yDomain = o.domain(points);
+  if (!a || !axis) return [];
+  return d3.range(axis.dims[0]).map(b => {
+    const first = cell(axis, b, 0), last = cell(axis, b, 1);
+    return { x: Math.sqrt((first + 1) * (last + 1)) - 1, y: cell(a, h.layer, h.head, b), first, last };
+  }).filter(d => Number.isFinite(d.y));
+}
+
+/* Curves over distance. curves: [{key: array, name?, colour, dashed?}], those that the run has; o: {title, how(series), type, domain(points)}. */
+function distanceFigure(h, curves, o) {
+  const series = curves.map(s => ({ ...s, kind: 'line', points: bucketPoints(s.key, h) })).filter(s => s.points.length > 1);
+  if (series.length === 0) return null;
+  const all = series.flatMap(s => s.points), points = series[0].points, xMax = d3.max(all, d => d.x), yDomain = o.domain(all);
+  const f = headFigure(o.title, o.how(series)), at = (s, d) => (s.points.find(e => e.first === d.first) || { y: NaN }).y;
   openHead.stops.push(plot(f, {
     x: { type: 'distance', constant: 1, domain: [0, xMax], label: 'distance in tokens', ticks: distanceTicks(xMax) },
-    y: { type: o.type, domain: yDomain, label: o.label, format: o.format },
-    series: [{ kind: 'line', colour: o.colour, points, name: o.series }],
-    rules: yDomain[0] < 0 && yDomain[1] > 0 ? [{ y: 0 }] : [],
-    reading: { xs: points.map(d => d.x), say: i => `${spanWords(points[i])}: ${num(points[i].y)}`, hint: 'Point at the curve.' },
-    numbers: () => ({ columns: ['from distance', 'to distance', o.label], rows: points.map(d => [d.first, d.last, d.y]) }),
+    y: { type: o.type, domain: yDomain, label: o.label }, series, rules: yDomain[0] < 0 && yDomain[1] > 0 ? [{ y: 0 }] : [],
+    reading: { xs: points.map(d => d.x), hint: 'Point at the curve.', say: i => `${spanWords(points[i])}: ` + series.map(s => (s.name ? s.name + ' ' : '') + num(at(s, points[i]))).join(', ') },
+    numbers: () => ({ columns: ['from distance', 'to distance', ...series.map(s => s.name || o.label)], rows: points.map(d => [d.first, d.last, ...series.map(s => at(s, d))]) }),
     label: o.title, height: 280,
   }).stop);
   return f;
 }
 
-const bucketPoints = (a, axis, h) => d3.range(axis.dims[0]).map(b => {
-  const first = cell(axis, b, 0), last = cell(axis, b, 1);
-  return { x: Math.sqrt((first + 1) * (last + 1)) - 1, y: cell(a, h.layer, h.head, b), first, last };
-}).filter(d => Number.isFinite(d.y));
-const spanWords = d => (d.first === d.last ? `distance ${count(d.first)}` : `distances ${count(d.first)}–${count(d.last)}`);
+const reachFigure = h => distanceFigure(h, [{ key: 'heads/profile', colour: 'var(--kind-previous)' }], {
+  title: 'How far does it look?', label: 'mean attention', type: 'log', domain: p => logDomain(p.map(d => d.y), 6),
+  how: () => 'mean attention to a key this many tokens back, over the queries that have one there; both axes are logarithmic; what is smaller than the axis lies on its lower edge.',
+});
 
 /* The logit by distance: as it is, and what the means alone make of it. */
-function logitFigure(h) {
-  const axis = array('axis/distance_bucket');
-  const series = [
-    { key: 'heads/mean_logit', name: 'as it is', colour: 'var(--q)' },
-    { key: 'heads/distance_curve', name: 'of the mean query and the mean key', colour: 'var(--kind-diagonal)', dashed: 1 },
-  ].map(s => ({ ...s, kind: 'line', points: array(s.key) && axis ? bucketPoints(array(s.key), axis, h) : [] })).filter(s => s.points.length > 1);
-  if (series.length === 0) return null;
-  const exact = series[0].key === 'heads/mean_logit';
-  const how = (exact ? 'the mean logit of all queries and keys this many tokens apart, without position 0, and ' : '') + 'the logit that the mean query and the mean key would have: what position explains without content. Means over buckets of distance.' + (series.length === 2 ? ' Where the lines run together, position alone makes the curve.' : '');
-  const f = headFigure('What does distance do to its logit?', how);
-  const points = series[0].points, xMax = d3.max(series, s => d3.max(s.points, d => d.x));
-  const yDomain = d3.scaleLinear().domain(d3.extent([0, ...series.flatMap(s => s.points.map(d => d.y))])).nice(5).domain();
-  openHead.stops.push(plot(f, {
-    x: { type: 'distance', constant: 1, domain: [0, xMax], label: 'distance in tokens', ticks: distanceTicks(xMax) },
-    y: { type: 'linear', domain: yDomain, label: 'mean logit' },
-    series, rules: yDomain[0] < 0 && yDomain[1] > 0 ? [{ y: 0 }] : [],
-    reading: { xs: points.map(d => d.x), hint: 'Point at the curve.', say: i => `${spanWords(points[i])}: ` + series.map(s => `${s.name} ${num((s.points.find(d => d.first === points[i].first) || {}).y)}`).join(', ') },
-    numbers: () => ({ columns: ['from distance', 'to distance', ...series.map(s => s.name)], rows: points.map(d => [d.first, d.last, ...series.map(s => (s.points.find(e => e.first === d.first) || { y: NaN }).y)]) }),
-    label: 'Logit by distance', height: 280,
-  }).stop);
-  return f;
-}
+const logitFigure = h => distanceFigure(h, [
+  { key: 'heads/mean_logit', name: 'as it is', colour: 'var(--q)' },
+  { key: 'heads/distance_curve', name: 'of the mean query and the mean key', colour: 'var(--kind-diagonal)', dashed: 1 },
+], {
+  title: 'What does distance do to its logit?', label: 'mean logit', type: 'linear', domain: p => d3.scaleLinear().domain(d3.extent([0, ...p.map(d => d.y)])).nice(5).domain(),
+  how: series => (series[0].key === 'heads/mean_logit' ? 'the mean logit of all queries and keys this many tokens apart, without position 0, and ' : '') + 'the logit that the mean query and the mean key would have: what position explains without content. Means over buckets of distance.' + (series.length === 2 ? ' Where the lines run together, position alone makes the curve.' : ''),
+});
 
 /* Parts of bands of pairs in the logit by distance: rows are bands, columns distances. */
 function logitPartsFigure(h) {
@@ -214,33 +206,13 @@ function logitPartsFigure(h) {
   const bandWords = b => (first(b) === last(b) ? `pair ${first(b)}` : `pairs ${first(b)}–${last(b)}`);
   const span = d => ({ first: cell(axis, d, 0), last: cell(axis, d, 1) });
   const f = headFigure('Which pairs make that curve?', `what each ${bands < run.n_pairs ? 'band of neighbouring pairs' : 'pair'} adds to the mean logit at each distance, fastest on top; orange raises the logit, blue lowers it. A column adds up to the curve “as it is”. A pair that works by position changes colour from left to right; one whose row is all one colour is a constant.`);
-  const box = make('div', { class: 'plot', tabindex: '0', role: 'application', 'aria-label': 'Parts of the logit by pair and distance; arrow keys move' });
-  const readout = make('output', { class: 'readout', 'aria-live': 'polite' }), caption = f.querySelector('figcaption');
-  const canvas = make('canvas', { role: 'img', 'aria-label': 'Parts of the logit by pair and distance' });
-  canvas.style.position = 'absolute';
-  f.insertBefore(make('div', { class: 'legend' }, `colour: −${num(top)} (blue) to ${num(top)} (orange)`), caption);
-  f.insertBefore(make('div', null, box, readout), caption);
   const rows = d3.range(bands).filter(b => first(b) < pairs);
-  let geo, outline;
-  const cursor = gridCursor({
-    holder: box, canvas, geo: () => geo, outline: () => outline, columns: () => columns.length, readout, hint: 'Point at a cell.',
+  openHead.stops.push(smallMap(f, {
+    label: 'Parts of the logit by pair and distance', legend: `colour: −${num(top)} (blue) to ${num(top)} (orange)`,
+    left: 62, rows: rows.map(b => (first(b) === last(b) ? String(first(b)) : `${first(b)}–${last(b)}`)), columns: columns.map(d => short(span(d).first)),
+    room: 26, cell: { w: [6, 22], h: [9, 16] }, height: 220, x: 'distance in tokens, from', y: bands < run.n_pairs ? 'pairs' : 'pair',
+    fill: (b, d) => (Number.isFinite(at(b, columns[d])) ? diverging(at(b, columns[d]) / top) : null),
     say: (b, d) => `${bandWords(b)}, ${wavelengthWords(h.layer, first(b))}, ${spanWords(span(columns[d]))}: ${num(at(b, columns[d]))}`,
-  });
-  openHead.stops.push(onWidth(box, width => {
-    const left = 62, cw = Math.max(6, Math.min(22, Math.floor((width - left - 12) / columns.length))), ch = Math.max(9, Math.min(16, Math.floor(220 / rows.length)));
-    geo = { L: rows.length, F: columns.length, cw, ch, w: cw * columns.length, h: ch * rows.length, left, top: 8 };
-    paintGrid(canvas, geo, (b, d) => (Number.isFinite(at(b, columns[d])) ? diverging(at(b, columns[d]) / top) : null));
-    const svg = d3.create('svg').attr('width', left + geo.w + 12).attr('height', geo.h + 54);
-    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${left},${geo.top})`);
-    const step = Math.max(1, Math.ceil(26 / cw));
-    columns.forEach((d, i) => { if (i % step === 0) g.append('text').attr('x', (i + 0.5) * cw).attr('y', geo.h + 14).attr('text-anchor', 'middle').text(short(span(d).first)); });
-    rows.forEach(b => { if (b % Math.max(1, Math.ceil(11 / ch)) === 0) g.append('text').attr('x', -6).attr('y', (b + 0.5) * ch + 4).attr('text-anchor', 'end').text(first(b) === last(b) ? String(first(b)) : `${first(b)}–${last(b)}`); });
-    g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
-    g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 34).attr('text-anchor', 'middle').text('distance in tokens, from');
-    g.append('text').attr('class', 'title').attr('transform', `translate(-50,${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text(bands < run.n_pairs ? 'pairs' : 'pair');
-    outline = cursorOutline(svg.append('g'));
-    box.replaceChildren(svg.node(), canvas);
-    cursor.show();
   }));
   addTools(f, () => ({
     columns: ['pairs', 'wavelength of the first', ...columns.map(d => (span(d).first === span(d).last ? count(span(d).first) : `${count(span(d).first)}–${count(span(d).last)}`))],
@@ -382,10 +354,7 @@ function showHead(i) {
   pictures.append(...[
     purposeFigure(h),
     patternFigure(h),
-    distanceFigure(h, 'heads/profile', {
-      title: 'How far does it look?', label: 'mean attention', type: 'log', colour: 'var(--kind-previous)', domain: p => logDomain(p.map(d => d.y), 6),
-      how: 'mean attention to a key this many tokens back, over the queries that have one there; both axes are logarithmic; what is smaller than the axis lies on its lower edge.',
-    }),
+    reachFigure(h),
     normFigure(h),
     costFigure(h),
     logitFigure(h),

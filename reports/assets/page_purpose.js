@@ -188,33 +188,13 @@ function layerBandFigure(mode) {
   const at = new Map(rows.map(x => [`${x.layer} ${x.amount}`, x])), of = (l, b) => at.get(`${layers[l]} ${bands[b]}`) || {};
   const top = d3.max(rows, x => Math.abs(x.delta)) || 1, worst = rows.reduce((a, b) => (b.delta > a.delta ? b : a));
   const f = headFigure(`Which layers need which band: ${editNames[mode] || mode}, one at a time`, 'a row is a layer, the first on top, a column one of eight bands of neighbouring pairs, the fastest on the left; the colour is the change of the loss when all heads of that layer alone lose the band: orange costs, blue helps, on a square-root scale. The largest: ' + `layer ${worst.layer}, band ${worst.amount}, ${signed(worst.delta)} nats.`);
-  const box = make('div', { class: 'plot', tabindex: '0', role: 'application', 'aria-label': `Loss by layer and band, ${editNames[mode] || mode}; arrow keys move` });
-  const readout = make('output', { class: 'readout', 'aria-live': 'polite' }), caption = f.querySelector('figcaption');
-  const canvas = make('canvas', { role: 'img', 'aria-label': `Loss by layer and band, ${editNames[mode] || mode}` });
-  canvas.style.position = 'absolute';
-  f.insertBefore(make('div', { class: 'legend' }, `colour: −${num(top)} (blue) to +${num(top)} nats (orange)`), caption);
-  f.insertBefore(make('div', null, box, readout), caption);
-  let geo, outline;
-  const cursor = gridCursor({
-    holder: box, canvas, geo: () => geo, outline: () => outline, columns: () => bands.length, readout, hint: 'Point at a cell.',
-    say: (l, b) => { const x = of(l, b); return `layer ${layers[l]}, band ${bands[b]}: ${signed(x.delta)}` + (Number.isFinite(x.lo) && x.lo !== null ? ` (${signed(x.lo)} to ${signed(x.hi)})` : '') + (x.controls > 0 ? `; random pairs ${signed(x.control)}` : ''); },
+  smallMap(f, {
+    label: `Loss by layer and band, ${editNames[mode] || mode}`, legend: `colour: −${num(top)} (blue) to +${num(top)} nats (orange)`,
+    left: 46, rows: layers.map(String), columns: bands.map(String), room: 14, cell: { w: [14, 40], h: [8, 18] }, height: 360, x: 'band, fastest to slowest', y: 'layer',
+    fill: (l, b) => { const x = of(l, b).delta; return Number.isFinite(x) ? diverging(Math.sign(x) * Math.sqrt(Math.abs(x) / top)) : null; },
+    say: (l, b) => { const x = of(l, b); return `layer ${layers[l]}, band ${bands[b]}: ${signed(x.delta)}` + (Number.isFinite(x.lo) ? ` (${signed(x.lo)} to ${signed(x.hi)})` : '') + (x.controls > 0 ? `; random pairs ${signed(x.control)}` : ''); },
   });
-  onWidth(box, width => {
-    const left = 46, cw = Math.max(14, Math.min(40, Math.floor((width - left - 12) / bands.length))), ch = Math.max(8, Math.min(18, Math.floor(360 / layers.length)));
-    geo = { L: layers.length, F: bands.length, cw, ch, w: cw * bands.length, h: ch * layers.length, left, top: 8 };
-    paintGrid(canvas, geo, (l, b) => { const x = of(l, b).delta; return Number.isFinite(x) ? diverging(Math.sign(x) * Math.sqrt(Math.abs(x) / top)) : null; });
-    const svg = d3.create('svg').attr('width', left + geo.w + 12).attr('height', geo.h + 54), every = Math.max(1, Math.ceil(12 / ch));
-    const g = svg.append('g').attr('class', 'axis').attr('transform', `translate(${left},${geo.top})`);
-    bands.forEach((b, i) => g.append('text').attr('x', (i + 0.5) * cw).attr('y', geo.h + 14).attr('text-anchor', 'middle').text(String(b)));
-    layers.forEach((l, i) => { if (i % every === 0) g.append('text').attr('x', -6).attr('y', (i + 0.5) * ch + 4).attr('text-anchor', 'end').text(String(l)); });
-    g.append('rect').attr('width', geo.w).attr('height', geo.h).attr('fill', 'none').attr('stroke', 'var(--line)');
-    g.append('text').attr('class', 'title').attr('x', geo.w / 2).attr('y', geo.h + 34).attr('text-anchor', 'middle').text('band, fastest to slowest');
-    g.append('text').attr('class', 'title').attr('transform', `translate(-34,${geo.h / 2}) rotate(-90)`).attr('text-anchor', 'middle').text('layer');
-    outline = cursorOutline(svg.append('g'));
-    box.replaceChildren(svg.node(), canvas);
-    cursor.show();
-  });
-  addTools(f, () => ({ columns: ['layer', ...bands.map(b => `band ${b}`)], rows: layers.map((l, i) => [String(l), ...bands.map((_, j) => { const x = of(i, j).delta; return x === undefined ? NaN : x; })]) }));
+  addTools(f, () => ({ columns: ['layer', ...bands.map(b => `band ${b}`)], rows: layers.map((l, i) => [String(l), ...bands.map((_, j) => { const { delta = NaN } = of(i, j); return delta; })]) }));
   return f;
 }
 
