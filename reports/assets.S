@@ -31,6 +31,7 @@ rs_asset_\name\()_end:
     .incbin "reports/assets/page_map.js"
     .incbin "reports/assets/page_heads.js"
     .incbin "reports/assets/page_purpose.js"
+    .incbin "reports/assets/page_spectrum.js"
     .incbin "reports/assets/page_main.js"
     asset_end js
 

@@ -104,6 +104,10 @@ const rs_measure rs_measures[] = {
      "divided "
      "by that of equal shares; low: the constant part and few rhythms hold the power.",
      "Frequency Entropy (SpectrumFE), ICLR 2026, OpenReview 1JZuEDq62N"},
+    {"norm spectrum", "spectrum/q spectrum/k",
+     "power of |z_i| along the sequence (the same frames) in a band of periods / power of the frequencies without the "
+     "constant part, over the same ratio of white noise, which has equal power at all frequencies.",
+     "frames and window as in Frequency Entropy, ICLR 2026; against white noise: convention"},
     {"ablation", "ablations/delta",
      "loss per token with the edit less without, on the same tokens, nothing trained behind it; 95 % interval: paired "
      "bootstrap over sequences; beside it random pairs, as many in the same heads.",

@@ -1,6 +1,7 @@
 /* The last section of the page: how the run was made, what each measure is, what was left out, how to get the arrays.
  */
 #include "reports/measures.h"
+#include "reports/page_pack.h"
 #include "reports/render.h"
 #include "reports/show.h"
 
@@ -121,6 +122,29 @@ bool rs_measure_present(const rs_report_view *v, const char *datasets) {
     return false;
 }
 
+/* What the page keeps of single heads is rounded: pictures of every head are most of its bytes. */
+static void write_rounding(rs_text *out, const rs_report_view *v) {
+    const rs_array *cost = rs_view_array(v, "moments/zero_cost"), *kl = rs_view_array(v, "contribution/kl_zero"),
+                   *stored = rs_view_array(v, "attention_pattern/map"), *shown = rs_view_array(v, "heads/pattern"),
+                   *logit = rs_view_array(v, "heads/pair_logit");
+    const rs_array *costs = cost != NULL ? cost : kl;
+    rs_text_append(out, "<p>So that the page can be mailed, it keeps numbers of single heads rounded: shares, "
+                        "concentrations, utility and patterns in 254 steps of a square-root scale");
+    if (costs != NULL)
+        rs_text_printf(out, ", costs and divergences to %s",
+                       rs_array_size(costs) > RS_PACK_FEW ? "4% or better" : "three digits");
+    if (shown != NULL && stored != NULL && shown->dims[2] < stored->dims[2])
+        rs_text_printf(out, ", patterns in %lld × %lld of the run’s %lld × %lld blocks", (long long)shown->dims[2],
+                       (long long)shown->dims[3], (long long)stored->dims[2], (long long)stored->dims[3]);
+    if (logit != NULL && logit->n_dims == 4)
+        rs_text_printf(out,
+                       ", parts of the logit in %lld bands of pairs, two distances to the octave and 127 steps either "
+                       "way of a square-root scale that ends at the head’s largest part",
+                       (long long)logit->dims[2]);
+    rs_text_append(out, ". Means over heads have three digits. The run file has all of it as it was measured, and "
+                        "<code>report --format csv</code> writes one row per pair of each head.</p>\n");
+}
+
 static void write_measures(rs_text *out, const rs_report_view *v) {
     rs_text_append(
         out,
@@ -187,6 +211,7 @@ void rs_page_made(rs_text *out, const rs_report_view *v) {
         rs_text_append(out, "</p>\n");
     }
     rs_text_deinit(&missing);
+    write_rounding(out, v);
     write_measures(out, v);
     write_access(out, v);
 }

@@ -85,6 +85,7 @@ static const struct {
     {"kinds", "head_kinds/count"},
     {"map", "map/q_share map/k_share map/v_share map/two_norm_share map/unrotate_cost map/zero_cost "
             "map/q_concentration map/k_concentration map/kl_zero map/kl_unrotate map/q_spectrum_entropy map/utility"},
+    {"spectrum", "spectrum/q spectrum/k"},
     {"purpose", "verdict/by_frequency"},
     {"tried", "ablations/delta"},
     {"kl", "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"},

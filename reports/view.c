@@ -5,6 +5,7 @@
 #include "reports/measures.h"
 #include "reports/view_distance.h"
 #include "reports/view_layers.h"
+#include "reports/view_spectrum.h"
 
 #include <math.h>
 #include <string.h>
@@ -243,6 +244,7 @@ static rs_status read_run(rs_report_view *v, rs_store *s, rs_error *err) {
     for (size_t i = 0; i < sizeof stored_names / sizeof *stored_names; i++)
         RS_TRY(read_array(v, s, stored_names[i], err));
     RS_TRY(rs_view_read_distance(v, s, err));
+    RS_TRY(rs_view_read_spectrum(v, s, err));
     RS_TRY(rs_view_read_ablations(v, s, err));
 out:
     return st;

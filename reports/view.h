@@ -1,8 +1,9 @@
 /* reports/view.h: a run, ready to be shown. The view is the only place where numbers are derived for showing: the
  * formats print what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree. Knows
- * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c (reading), view_derive.c and
- * view_purpose.c (numbers), view_ablation.c (what was tried), view_words.c and view_words_purpose.c (sentences); read
- * by render_*.c. */
+ * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c,
+ * view_spectrum.c (reading), view_derive.c,
+ * view_heads.c and view_purpose.c (numbers), view_ablation.c (what was tried), view_words.c and view_words_purpose.c
+ * (sentences); read by render_*.c. */
 #ifndef RS_REPORTS_VIEW_H
 #define RS_REPORTS_VIEW_H
 
@@ -71,6 +72,9 @@ typedef struct rs_view_finding {
 } rs_view_finding;
 
 enum { RS_VIEW_FINDINGS = 24, RS_VIEW_QUANTITIES = 12, RS_VIEW_BANDS = 8 };
+/* A picture that every head has is drawn at half its resolution where all of them would take more numbers: the page
+ * stays small enough to be mailed (under 3 MB for 32 layers of 32 heads with 64 pairs). */
+enum { RS_VIEW_HEAD_NUMBERS = 131072 };
 
 /* A band of neighbouring pairs of one rotary table: what the text form and the sentences speak of. NaN = not measured.
  */
@@ -158,6 +162,8 @@ double rs_view_cache_bytes(const rs_report_view *v, int64_t n);
  * not measured. */
 const rs_view_ablation *rs_view_ablation_find(const rs_report_view *v, const char *experiment, const char *mode,
                                               const char *ranking, double amount);
+/* Whether a picture of so many numbers is drawn at half its resolution, because every head has one. */
+bool rs_view_halved(const rs_report_view *v, int64_t numbers);
 /* Text of a finding by key, NULL when it could not be made. */
 const char *rs_view_finding_text(const rs_report_view *v, const char *key);
 
@@ -166,6 +172,7 @@ struct rs_store;
 rs_status rs_view_read_ablations(rs_report_view *v, struct rs_store *s, rs_error *err);
 rs_status rs_view_purpose(rs_report_view *v, rs_error *err);
 rs_status rs_view_derive(rs_report_view *v, rs_error *err);
+rs_status rs_view_head_pictures(rs_report_view *v, rs_error *err);    /* view_heads.c */
 rs_status rs_view_head_types(rs_report_view *v, rs_error *err);       /* fast_share, verdict of v->heads; fast_auc */
 void rs_view_band_verdicts(const rs_report_view *v, rs_view_band *b); /* fills b->verdict from first and last */
 /* Adds the sentence t (taken, also when it fails) to the findings; an empty one is left out. */

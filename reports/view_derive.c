@@ -154,24 +154,6 @@ static rs_status derive_kind_counts(rs_report_view *v, rs_error *err) {
 
 /* --- layer x pair --- */
 
-static rs_status derive_two_norm_share(rs_report_view *v, rs_error *err) {
-    const rs_array *two = rs_view_array(v, "frequency_norm/two_norm");
-    rs_array *a = NULL;
-    if (two == NULL || two->n_dims != 3) return RS_OK;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, "heads/two_norm_share", RS_F32, "1",
-                                 "E|q_i| E|k_i| over its sum over pairs", 3, "layer", two->dims[0], "head",
-                                 two->dims[1], "pair", two->dims[2]);
-    if (st != RS_OK) return st;
-    int64_t pairs = two->dims[2];
-    for (int64_t row = 0; row < two->dims[0] * two->dims[1]; row++) {
-        double sum = 0.0;
-        for (int64_t p = 0; p < pairs; p++)
-            sum += isfinite(two->data[row * pairs + p]) ? two->data[row * pairs + p] : 0.0;
-        for (int64_t p = 0; p < pairs && sum > 0.0; p++) a->data[row * pairs + p] = two->data[row * pairs + p] / sum;
-    }
-    return RS_OK;
-}
-
 static rs_status derive_map(rs_report_view *v, const rs_map_quantity *q, rs_error *err) {
     char name[RS_NAME_BYTES];
     const rs_array *x = rs_view_array(v, q->dataset);
@@ -370,33 +352,12 @@ out:
     return st;
 }
 
-/* --- directions --- */
-
-static rs_status derive_angle(rs_report_view *v, const char *re, const char *im, const char *name, const char *head,
-                              rs_error *err) {
-    const rs_array *x = rs_view_array(v, re), *y = rs_view_array(v, im);
-    const double steps = 250.0;
-    rs_array *a = NULL;
-    if (x == NULL || y == NULL || x->n_dims != 3 || rs_array_size(x) != rs_array_size(y)) return RS_OK;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, name, RS_F32, "1/250 turn",
-                                 "direction of the mean vector of the pair before rotation, from -pi on", 3, "layer",
-                                 x->dims[0], head, x->dims[1], "pair", x->dims[2]);
-    for (int64_t i = 0; st == RS_OK && i < rs_array_size(x); i++) {
-        double angle = atan2(y->data[i], x->data[i]), turns = angle / 6.283185307179586 + 0.5;
-        bool points = x->data[i] != 0.0 || y->data[i] != 0.0;
-        if (points && isfinite(turns)) a->data[i] = fmod(nearbyint(steps * turns), steps);
-    }
-    return st;
-}
-
 rs_status rs_view_derive(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(derive_heads(v, err));
     RS_TRY(rs_view_head_types(v, err));
     RS_TRY(derive_kind_counts(v, err));
-    RS_TRY(derive_two_norm_share(v, err));
-    RS_TRY(derive_angle(v, "moments/q_mean_re", "moments/q_mean_im", "heads/q_angle", "head", err));
-    RS_TRY(derive_angle(v, "moments/k_mean_re", "moments/k_mean_im", "heads/k_angle", "kv_head", err));
+    RS_TRY(rs_view_head_pictures(v, err));
     for (int i = 0; i < RS_VIEW_QUANTITIES; i++) {
         RS_TRY(derive_map(v, &rs_map_quantities[i], err));
         RS_TRY(derive_by_frequency(v, &rs_map_quantities[i], err));

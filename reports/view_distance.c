@@ -154,6 +154,7 @@ static rs_status reduce(rs_report_view *v, rs_store *s, const reduction *r, rs_e
     rs_array row = {0}, *out = NULL;
     columns c = {0};
     int axes = r->bands > 0 ? 3 : 2;
+    int64_t bands = 1;
     if (!rs_store_has(s, r->name)) return RS_OK;
     for (int l = 0; l < v->n_layers; l++) {
         RS_TRY(rs_store_read_row(s, r->name, l, &row, err));
@@ -163,9 +164,10 @@ static rs_status reduce(rs_report_view *v, rs_store *s, const reduction *r, rs_e
                          axes == 3 ? "pair, " : "");
             goto out;
         }
-        int64_t bands = r->bands > 0 ? (pairs < r->bands ? pairs : r->bands) : 1;
         if (c.n == 0) {
             RS_TRY(open_columns(v, s, r->grain, n, &c, err));
+            bands = r->bands > 0 && rs_view_halved(v, r->bands * c.b.n) ? r->bands / 2 : r->bands;
+            bands = bands == 0 ? 1 : bands < pairs ? bands : pairs;
             RS_TRY(add_derived(v, r, bands, c.b.n, &out, err));
         }
         reduce_layer(&c, &row, v->n_heads, pairs, bands, out->data + (int64_t)l * v->n_heads * bands * c.b.n);

@@ -34,10 +34,13 @@ const decoders = {
   u8(a) {
     return Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : (x / 254) ** 2 * a.scale));
   },
-  /* The same with a sign, around 127. */
+  /* The same with a sign, around 127, and a scale for every head. */
   s8(a) {
-    return Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : Math.sign(x - 127) * ((x - 127) / 127) ** 2 * a.scale));
+    const b = bytesOf(a.data), each = b.length / a.scale.length;
+    return Float32Array.from(b, (x, i) => (x === 255 ? NaN : Math.sign(x - 127) * ((x - 127) / 127) ** 2 * a.scale[Math.floor(i / each)]));
   },
+  /* Equal steps of the logarithm; 0 is 0. */
+  l8: a => Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : x === 0 ? 0 : a.scale * Math.exp((x - 254) * a.step))),
   whole: a => Float32Array.from(bytesOf(a.data), x => (x === 255 ? NaN : x)),
 };
 

@@ -100,9 +100,9 @@ function headFigure(title, how) {
   return make('figure', null, make('h3', null, title), make('figcaption', null, 'How to read: ' + how));
 }
 
-/* The mean pattern in 32 x 32 blocks; rows are queries, columns keys. */
+/* The mean pattern in blocks; rows are queries, columns keys. */
 function patternFigure(h) {
-  const a = array('attention_pattern/map');
+  const a = array('heads/pattern');
   if (!a) return null;
   const n = a.dims[2], at = (r, c) => cellOfMap(a, h, r, c);
   let top = 0;
@@ -114,7 +114,7 @@ function patternFigure(h) {
   f.insertBefore(make('div', null, box, readout), caption);
   const step = run.context / n, hint = 'Point at a block.';
   const stop = onWidth(box, width => {
-    const size = Math.max(3, Math.min(8, Math.floor((width - 60) / n))), side = size * n, left = 46, top0 = 6, dpr = window.devicePixelRatio || 1;
+    const size = Math.max(3, Math.floor(Math.min(256, width - 60) / n)), side = size * n, left = 46, top0 = 6, dpr = window.devicePixelRatio || 1;
     const canvas = make('canvas', { width: Math.round(side * dpr), height: Math.round(side * dpr), role: 'img', 'aria-label': 'Mean attention pattern of the head' });
     canvas.style.cssText = `position:absolute;left:${left}px;top:${top0}px;width:${side}px;height:${side}px`;
     const c = canvas.getContext('2d'), edge = i => Math.round(i * size * dpr);
@@ -208,10 +208,10 @@ function logitPartsFigure(h) {
   const f = headFigure('Which pairs make that curve?', `what each ${bands < run.n_pairs ? 'band of neighbouring pairs' : 'pair'} adds to the mean logit at each distance, fastest on top; orange raises the logit, blue lowers it. A column adds up to the curve “as it is”. A pair that works by position changes colour from left to right; one whose row is all one colour is a constant.`);
   const rows = d3.range(bands).filter(b => first(b) < pairs);
   openHead.stops.push(smallMap(f, {
-    label: 'Parts of the logit by pair and distance', legend: `colour: −${num(top)} (blue) to ${num(top)} (orange)`,
+    label: 'Parts of the logit by pair and distance', colours: 'part of the mean logit', scale: d3.scaleLinear().domain([-top, top]).range([-1, 1]), ticks: [-top, 0, top],
     left: 62, rows: rows.map(b => (first(b) === last(b) ? String(first(b)) : `${first(b)}–${last(b)}`)), columns: columns.map(d => short(span(d).first)),
     room: 26, cell: { w: [6, 22], h: [9, 16] }, height: 220, x: 'distance in tokens, from', y: bands < run.n_pairs ? 'pairs' : 'pair',
-    fill: (b, d) => (Number.isFinite(at(b, columns[d])) ? diverging(at(b, columns[d]) / top) : null),
+    value: (b, d) => at(b, columns[d]),
     say: (b, d) => `${bandWords(b)}, ${wavelengthWords(h.layer, first(b))}, ${spanWords(span(columns[d]))}: ${num(at(b, columns[d]))}`,
   }));
   addTools(f, () => ({

@@ -171,7 +171,7 @@ function lossPicture(figure) {
   });
 }
 
-const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, purpose: purposePicture, where: wherePicture, kl: klPicture, agree: agreePicture, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
+const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, purpose: purposePicture, where: wherePicture, kl: klPicture, spectrum: spectrumPicture, agree: agreePicture, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
 
 /* n and p walk through the heads while one is open. */
 function walkHeads(key) {

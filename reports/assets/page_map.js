@@ -133,26 +133,17 @@ function apart(ticks, x, room) {
 
 /* The scale's bar with its numbers. */
 function drawLegend(box, q, scale) {
-  const w = 260, h = 10, canvas = make('canvas', { width: w, height: 1, 'aria-hidden': 'true' }), c = canvas.getContext('2d');
-  for (let i = 0; i < w; i++) {
-    c.fillStyle = ramp(i / (w - 1));
-    c.fillRect(i, 0, 1, 1);
-  }
-  const x = q.log ? d3.scaleLog().domain([scale.lo, scale.hi]).range([0, w]) : isShare(q) ? d3.scaleSqrt().domain([0, scale.hi]).range([0, w]) : d3.scaleLinear().domain([scale.lo, scale.hi]).range([0, w]);
-  const svg = d3.create('svg').attr('width', w + 60).attr('height', 46).attr('role', 'img').attr('aria-label', `colour scale from ${num(scale.lo)} to ${num(scale.hi)}`);
-  const g = svg.append('g').attr('transform', 'translate(14,16)');
-  g.append('text').attr('class', 'title').attr('x', -2).attr('y', -5).text(q.label + ', ' + q.unit + (isShare(q) ? ' (square-root scale)' : q.log ? ' (logarithmic scale)' : ''));
-  g.append('image').attr('href', canvas.toDataURL()).attr('width', w).attr('height', h).attr('preserveAspectRatio', 'none');
-  g.append('rect').attr('width', w).attr('height', h).attr('fill', 'none').attr('stroke', 'var(--line)');
-  const ticks = q.log ? decades([scale.lo, scale.hi], 7) : isShare(q) ? apart([0, ...[1e-3, 1e-2, 1e-1].flatMap(e => [e, 2 * e, 5 * e])].filter(t => t <= scale.hi), x, 34) : x.ticks(5);
-  g.append('g').attr('class', 'axis').attr('transform', `translate(0,${h})`)
-    .call(d3.axisBottom(x).tickValues(ticks).tickFormat(t => (q.log && t === scale.lo ? '≤' : '') + short2(t)).tickSize(3)).call(a => a.select('path').remove());
+  const w = 260, x = q.log ? d3.scaleLog().domain([scale.lo, scale.hi]).range([0, w]) : isShare(q) ? d3.scaleSqrt().domain([0, scale.hi]).range([0, w]) : d3.scaleLinear().domain([scale.lo, scale.hi]).range([0, w]);
+  const g = colourBar({
+    title: q.label + ', ' + q.unit + (isShare(q) ? ' (square-root scale)' : q.log ? ' (logarithmic scale)' : ''), label: `colour scale from ${num(scale.lo)} to ${num(scale.hi)}`, width: w, colour: ramp, x,
+    ticks: q.log ? decades([scale.lo, scale.hi], 7) : isShare(q) ? apart([0, ...[1e-3, 1e-2, 1e-1].flatMap(e => [e, 2 * e, 5 * e])].filter(t => t <= scale.hi), x, 34) : x.ticks(5), format: t => (q.log && t === scale.lo ? '≤' : '') + short2(t),
+  });
   const uniform = isShare(q) && 1 / run.n_pairs < scale.hi;
   if (uniform) {
     const at = x(1 / run.n_pairs);
-    g.append('line').attr('class', 'mark').attr('x1', at).attr('x2', at).attr('y1', -3).attr('y2', h + 3);
+    g.append('line').attr('class', 'mark').attr('x1', at).attr('x2', at).attr('y1', -3).attr('y2', 13);
   }
-  box.replaceChildren(svg.node(), ...(uniform ? [make('span', null, `Mark: uniform share, 1/${run.n_pairs} = ${num(1 / run.n_pairs)}.`)] : []));
+  box.replaceChildren(g.node().ownerSVGElement, ...(uniform ? [make('span', null, `Mark: uniform share, 1/${run.n_pairs} = ${num(1 / run.n_pairs)}.`)] : []));
 }
 const short2 = t => (t === 0 ? '0' : t < 0.01 ? short(t) : d3.format('.2~r')(t));
 

@@ -189,9 +189,9 @@ function layerBandFigure(mode) {
   const top = d3.max(rows, x => Math.abs(x.delta)) || 1, worst = rows.reduce((a, b) => (b.delta > a.delta ? b : a));
   const f = headFigure(`Which layers need which band: ${editNames[mode] || mode}, one at a time`, 'a row is a layer, the first on top, a column one of eight bands of neighbouring pairs, the fastest on the left; the colour is the change of the loss when all heads of that layer alone lose the band: orange costs, blue helps, on a square-root scale. The largest: ' + `layer ${worst.layer}, band ${worst.amount}, ${signed(worst.delta)} nats.`);
   smallMap(f, {
-    label: `Loss by layer and band, ${editNames[mode] || mode}`, legend: `colour: −${num(top)} (blue) to +${num(top)} nats (orange)`,
+    label: `Loss by layer and band, ${editNames[mode] || mode}`, colours: 'change of the loss, nats', scale: d3.scaleSqrt().domain([-top, top]).range([-1, 1]), ticks: [-top, -top / 4, 0, top / 4, top], format: t => (t ? signed(t) : '0'),
     left: 46, rows: layers.map(String), columns: bands.map(String), room: 14, cell: { w: [14, 40], h: [8, 18] }, height: 360, x: 'band, fastest to slowest', y: 'layer',
-    fill: (l, b) => { const x = of(l, b).delta; return Number.isFinite(x) ? diverging(Math.sign(x) * Math.sqrt(Math.abs(x) / top)) : null; },
+    value: (l, b) => of(l, b).delta,
     say: (l, b) => { const x = of(l, b); return `layer ${layers[l]}, band ${bands[b]}: ${signed(x.delta)}` + (Number.isFinite(x.lo) ? ` (${signed(x.lo)} to ${signed(x.hi)})` : '') + (x.controls > 0 ? `; random pairs ${signed(x.control)}` : ''); },
   });
   addTools(f, () => ({ columns: ['layer', ...bands.map(b => `band ${b}`)], rows: layers.map((l, i) => [String(l), ...bands.map((_, j) => { const { delta = NaN } = of(i, j); return delta; })]) }));

@@ -110,6 +110,25 @@ def with_angles(run):
         f["angular_spectrum/mean_logit"] = parts.sum(2)
 
 
+BINS = 129  # of frames of 256 positions
+
+
+def as_deep(run):
+    """All that `audit --deep` adds to a page, in the shapes it has there."""
+    with_purpose(run)
+    with_angles(run)
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        layers, heads, pairs = f["moments/zero_cost"].shape
+        random = np.random.default_rng(7)
+        f["utility/pair"] = random.uniform(0, 1, (layers, heads, pairs)).astype("f4")
+        f["utility/split_half"] = f["angular_spectrum/mean_logit_split_half"] = random.uniform(0.5, 1, (layers, heads)).astype("f4")
+        for side, n in (("q", heads), ("k", f["moments/k_concentration"].shape[1])):
+            f[f"angular_spectrum/{side}_spectrum_entropy"] = random.uniform(0, 1, (layers, n, pairs)).astype("f4")
+            f[f"angular_spectrum/{side}_norm_spectrum"] = random.dirichlet(np.full(BINS, 0.5), (layers, n, pairs)).astype("f4")
+
+
 class Page(BrowserTest):
     def open(self, variant="smollm2", width=1280, scheme="light", fragment="", change=None):
         self.show(page_of(variant, change), width, scheme, fragment)
@@ -378,7 +397,7 @@ class Page(BrowserTest):
         parts = self.js("[array('heads/pair_logit').dims, Array.from(array('heads/pair_logit').data), Array.from(array('axis/distance_band').data)]")
         dims, data, ends = parts[0], np.array(parts[1], float), np.array(parts[2]).reshape(-1, 2)
         shown = data.reshape(dims)[9, 1]
-        top = np.abs(data).max()
+        top = np.abs(shown).max()  # every head has its own scale
         for b, (first, last) in enumerate(ends):
             here = (axis >= first) & (axis <= last)
             width = np.append(np.diff(axis), 1)[here]
@@ -502,6 +521,35 @@ class Page(BrowserTest):
         took = self.js("(() => { const t = performance.now(); document.querySelector('input[value=zero_cost]').click(); return performance.now() - t; })()")
         self.assertLess(took, 300)
         self.check_whole()
+
+    def test_deep_pages_stay_small(self):
+        """What the default probes leave is held to the same sizes in test_report.c."""
+        for variant, most in (("smollm2", 1e6), ("8b", 3e6)):
+            self.open(variant, fragment="#l9h1", change=as_deep)
+            self.check_whole()
+            self.assertLess(os.path.getsize(page_of(variant, as_deep)), most, variant)
+
+    def test_spectrum_is_that_of_the_run(self):
+        """Power by period over white noise, worked out again from the file: a map of pairs and periods for queries and for keys."""
+        import h5py
+        import numpy as np
+        self.open("smollm2", change=as_deep)
+        with h5py.File(os.path.join(FOLDER, "smollm2-as_deep.h5")) as f:
+            spectrum = {side: f[f"angular_spectrum/{side}_norm_spectrum"][...].astype(float) for side in "qk"}
+        bins = np.arange(BINS)
+        ends = np.array(self.js("Array.from(array('axis/period').data)")).reshape(-1, 2)
+        period = 2 * (BINS - 1) / np.maximum(bins, 1)
+        self.assertEqual([ends[0, 1], ends[-1, 0]], [2, 128])
+        owner = [[k for k in bins if k >= 2 and short * (1 - 1e-6) <= period[k] <= long * (1 + 1e-6)] for long, short in ends]
+        self.assertEqual(sorted(k for o in owner for k in o), list(range(2, BINS)))  # each bin in one band
+        for side, rows in spectrum.items():
+            rest = rows[..., 2:].sum(-1)
+            want = np.stack([rows[..., o].sum(-1) / rest * (BINS - 2) / len(o) for o in owner], -1).mean((0, 1))
+            got = np.array(self.js(f"Array.from(array('spectrum/{side}').data)")).reshape(want.shape)
+            np.testing.assert_allclose(got, want, rtol=1e-3)  # half floats
+        cells = self.css("#fig-spectrum .panels > div:nth-child(2) .plot")
+        cells.send_keys(Keys.HOME, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+        self.assertRegex(self.css("#fig-spectrum .panels > div:nth-child(2) .readout").text, rf"^pair 1, wavelength \d+(\.\d+)?, periods 2\.69–4 tokens: {want[1, 1]:.2f}\d* times white noise$")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ static const char *memmem_text(const char *from, const char *end, const char *wh
 }
 
 /* Nothing in the page makes a browser ask for anything: no addresses in attributes but fragments, none in styles;
- * "http" stands only in namespaces of SVG and in d3's first line and licence, which are names. */
+ * "http" stands only in namespaces of SVG and in the first lines of d3's modules and its licence, which are names. */
 static void pages_ask_for_nothing(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof all_variants / sizeof *all_variants; i++) {
@@ -235,15 +235,24 @@ static rs_json *payload(const rs_text *page) {
     return j;
 }
 
-static void check_halves(const rs_json *root, const char *variant, const char *name) {
+/* An array of the page, decoded: its bytes (malloc) and its scale. */
+static unsigned char *embedded(const rs_json *root, const char *name, const char *type, size_t *bytes, double *scale) {
     const rs_json *a = rs_json_get(rs_json_get(root, "arrays"), name);
     size_t n;
     const char *text = rs_json_string(rs_json_get(a, "data"), &n);
-    double scale = rs_json_real(rs_json_get(a, "scale"), NAN);
+    unsigned char *out = malloc(n);
+    assert_string_equal(rs_json_string(rs_json_get(a, "type"), NULL), type);
+    *scale = rs_json_real(rs_json_get(a, "scale"), NAN);
+    *bytes = unbase64(text, n, out);
+    return out;
+}
+
+static void check_halves(const rs_json *root, const char *variant, const char *name) {
+    size_t n;
+    double scale;
     rs_array want = stored(variant, name);
-    unsigned char *bytes = malloc(n);
-    assert_string_equal(rs_json_string(rs_json_get(a, "type"), NULL), "f16");
-    assert_int_equal(unbase64(text, n, bytes), 2 * rs_array_size(&want));
+    unsigned char *bytes = embedded(root, name, "f16", &n, &scale);
+    assert_int_equal(n, 2 * rs_array_size(&want));
     for (int64_t i = 0; i < rs_array_size(&want); i++) {
         double x = scale * unhalf((unsigned)bytes[2 * i] | (unsigned)bytes[2 * i + 1] << 8);
         /* Half a unit in the last of eleven bits, while the value is within nine decades of the largest. */
@@ -255,43 +264,91 @@ static void check_halves(const rs_json *root, const char *variant, const char *n
     rs_array_deinit(&want);
 }
 
-static void embedded_arrays_are_the_stored_ones(void **state) {
-    (void)state;
-    rs_text page = render("smollm2", RS_REPORT_HTML);
-    rs_json *root = payload(&page);
-    check_halves(root, "smollm2", "frequency_norm/q_share");
-    check_halves(root, "smollm2", "frequency_norm/k_share");
-    check_halves(root, "smollm2", "moments/zero_cost");
-    check_halves(root, "smollm2", "moments/unrotate_cost_sampled");
-    rs_json_free(root);
-    rs_text_deinit(&page);
+/* 254 sqrt(x / scale). Half a step of the square root: d(x) = 2 sqrt(x scale) / 508 + scale / 508^2. */
+static void check_byte(unsigned char byte, double want, double scale) {
+    double x = scale * pow(byte / 254.0, 2.0);
+    if (isnan(want)) assert_int_equal(byte, 255);
+    else if (!(fabs(x - want) <= 2.0 * sqrt(want * scale) / 508.0 + scale / 250000.0))
+        fail_msg("%g, expected %g", x, want);
 }
 
-/* Blocks of the pattern on and below the diagonal, as 254 sqrt(x / scale). */
-static void embedded_patterns_are_the_stored_ones(void **state) {
+static void check_bytes(const rs_json *root, const char *variant, const char *name) {
+    size_t n;
+    double scale;
+    rs_array want = stored(variant, name);
+    unsigned char *bytes = embedded(root, name, "u8", &n, &scale);
+    assert_int_equal(n, rs_array_size(&want));
+    for (size_t i = 0; i < n; i++) check_byte(bytes[i], want.data[i], scale);
+    free(bytes);
+    rs_array_deinit(&want);
+}
+
+/* scale e^(step (b - 254)), nine decades at most: half a step off, and no further. */
+static void check_logarithms(const rs_json *root, const char *variant, const char *name) {
+    size_t n;
+    double scale, step = rs_json_real(rs_json_get(rs_json_get(rs_json_get(root, "arrays"), name), "step"), NAN);
+    rs_array want = stored(variant, name);
+    unsigned char *bytes = embedded(root, name, "l8", &n, &scale);
+    assert_int_equal(n, rs_array_size(&want));
+    assert_true(step > 0.0 && step <= log(1e9) / 253.0 * (1.0 + 1e-6));
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(want.data[i])) assert_int_equal(bytes[i], 255);
+        else if (want.data[i] > scale * 1.0001e-9)
+            assert_true(fabs(log(scale / want.data[i]) + step * (bytes[i] - 254.0)) <= step * 0.5001);
+        else assert_true(bytes[i] <= 1);
+    }
+    free(bytes);
+    rs_array_deinit(&want);
+}
+
+static void embedded_arrays_are_the_stored_ones(void **state) {
     (void)state;
-    rs_text page = render("hostile", RS_REPORT_HTML);
+    rs_text page = render("smollm2", RS_REPORT_HTML), large = render("8b", RS_REPORT_HTML);
+    rs_json *root = payload(&page), *more = payload(&large);
+    check_bytes(root, "smollm2", "frequency_norm/q_share");
+    check_bytes(root, "smollm2", "frequency_norm/k_share");
+    check_halves(root, "smollm2", "moments/zero_cost");
+    check_halves(root, "smollm2", "moments/unrotate_cost_sampled");
+    check_logarithms(more, "8b", "moments/zero_cost");
+    check_logarithms(more, "8b", "moments/unrotate_cost_sampled");
+    rs_json_free(root);
+    rs_json_free(more);
+    rs_text_deinit(&page);
+    rs_text_deinit(&large);
+}
+
+/* Mean attention of a row of block r to all keys of block c, in n x n blocks of the stored 32 x 32: all have as many
+ * rows. */
+static double blocks_of(const rs_array *map, int64_t head, int64_t n, int64_t r, int64_t c) {
+    double sum = 0.0;
+    int64_t each = 32 / n;
+    for (int64_t i = r * each; i < (r + 1) * each; i++)
+        for (int64_t j = c * each; j < (c + 1) * each; j++) sum += map->data[(head * 32 + i) * 32 + j];
+    return sum / (double)each;
+}
+
+/* Blocks of the pattern on and below the diagonal; half as many to a side where a page would become large. */
+static void check_pattern(const char *variant, int64_t blocks) {
+    rs_text page = render(variant, RS_REPORT_HTML);
     rs_json *root = payload(&page);
-    const rs_json *a = rs_json_get(rs_json_get(root, "arrays"), "attention_pattern/map");
     size_t n, at = 0;
-    const char *text = rs_json_string(rs_json_get(a, "data"), &n);
-    double scale = rs_json_real(rs_json_get(a, "scale"), NAN);
-    rs_array want = stored("hostile", "attention_pattern/map");
-    unsigned char *bytes = malloc(n);
-    size_t got = unbase64(text, n, bytes);
+    double scale;
+    rs_array want = stored(variant, "attention_pattern/map");
+    unsigned char *bytes = embedded(root, "heads/pattern", "u8", &n, &scale);
     for (int64_t head = 0; head < want.dims[0] * want.dims[1]; head++)
-        for (int64_t r = 0; r < 32; r++)
-            for (int64_t c = 0; c <= r; c++, at++) {
-                double x = scale * pow(bytes[at] / 254.0, 2.0), y = want.data[(head * 32 + r) * 32 + c];
-                /* Half a step of the square root: d(x) = 2 sqrt(x scale) / 508 + scale / 508^2. */
-                if (isnan(y)) assert_int_equal(bytes[at], 255);
-                else assert_true(fabs(x - y) <= 2.0 * sqrt(y * scale) / 508.0 + scale / 250000.0);
-            }
-    assert_int_equal(got, at);
+        for (int64_t r = 0; r < blocks; r++)
+            for (int64_t c = 0; c <= r; c++, at++) check_byte(bytes[at], blocks_of(&want, head, blocks, r, c), scale);
+    assert_int_equal(n, at);
     free(bytes);
     rs_array_deinit(&want);
     rs_json_free(root);
     rs_text_deinit(&page);
+}
+
+static void embedded_patterns_are_the_stored_ones(void **state) {
+    (void)state;
+    check_pattern("hostile", 32);
+    check_pattern("smollm2", 16);
 }
 
 /* --- derived numbers, computed again --- */
