@@ -112,9 +112,9 @@ void rs_page_lede(rs_text *out, const rs_report_view *v) {
 static const struct {
     const char *figure, *name;
 } figures[] = {
-    {"fig-purpose", "verdicts by frequency"}, {"fig-tried", "what it cost"},   {"fig-norm", "norm by frequency"},
-    {"fig-cost", "costs by frequency"},       {"fig-kinds", "kinds of heads"}, {"fig-map", "map"},
-    {"fig-loss", "loss by position"},
+    {"fig-purpose", "verdicts by frequency"}, {"fig-tried", "what it cost"},        {"fig-norm", "norm by frequency"},
+    {"fig-cost", "costs by frequency"},       {"fig-kinds", "kinds of heads"},      {"fig-map", "map"},
+    {"fig-loss", "loss by position"},         {"fig-foretold", "costs and losses"},
 };
 
 static void write_finding(rs_text *out, const rs_view_finding *f) {

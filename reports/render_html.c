@@ -77,6 +77,13 @@ static const rs_page_marker markers[] = {
 };
 
 /* Sections of the skeleton and the arrays any of which keeps them. */
+#define SAMPLED "reliability/sampled_over_closed"
+#define PREDICTED "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"
+#define FORETOLD "reliability/foretold_zero reliability/foretold_unrotate"
+#define HALVES                                                                                                         \
+    "frequency_norm/q_split_half frequency_norm/k_split_half angular_spectrum/mean_logit_split_half "                  \
+    "utility/split_half attention_pattern/split_half"
+#define AGREEMENT "contribution/verdict_split_half"
 static const struct {
     const char *name, *datasets;
 } sections[] = {
@@ -88,12 +95,12 @@ static const struct {
     {"spectrum", "spectrum/q spectrum/k"},
     {"purpose", "verdict/by_frequency"},
     {"tried", "ablations/delta"},
-    {"kl", "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"},
-    {"reliability", "reliability/sampled_over_closed contribution/kl_zero_predicted frequency_norm/q_split_half "
-                    "frequency_norm/k_split_half contribution/verdict_split_half"},
-    {"sampled", "reliability/sampled_over_closed"},
-    {"split", "frequency_norm/q_split_half frequency_norm/k_split_half"},
-    {"agree", "contribution/verdict_split_half"},
+    {"reliability", SAMPLED " " PREDICTED " " FORETOLD " " HALVES " " AGREEMENT},
+    {"sampled", SAMPLED},
+    {"kl", PREDICTED},
+    {"foretold", FORETOLD},
+    {"split", HALVES},
+    {"agree", AGREEMENT},
     {"loss", "loss/by_position"},
 };
 

@@ -41,9 +41,21 @@ static void write_verdict(rs_text *out, const rs_report_view *v, int x) {
     rs_text_append(out, "}");
 }
 
+static void write_foretold(rs_text *out, const rs_view_foretold *f, bool behind) {
+    static const char *const names[] = {[RS_FORETOLD_CLOSED] = "closed",
+                                        [RS_FORETOLD_SAMPLED] = "sampled",
+                                        [RS_FORETOLD_KL] = "kl",
+                                        [RS_FORETOLD_NORM] = "two_norm"};
+    rs_text_printf(out, "%s{\"mode\":\"%s\",\"edits\":%lld", behind ? "," : "", f->mode, (long long)f->edits);
+    for (int c = 0; c < RS_FORETOLD_COSTS; c++) write_member(out, names[c], f->rank[c]);
+    rs_text_append(out, "}");
+}
+
 void rs_write_json_purpose(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, "\"verdicts\":[");
     for (int x = 0; x < RS_VERDICTS && v->verdict_pairs > 0; x++) write_verdict(out, v, x);
+    rs_text_append(out, "],\"foretold\":[");
+    for (int i = 0; i < v->n_foretold; i++) write_foretold(out, &v->foretold[i], i > 0);
     rs_text_append(out, "],\"ablations\":[");
     for (int64_t i = 0; i < v->n_ablations; i++) {
         rs_text_append(out, i ? ",\n" : "");

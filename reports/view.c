@@ -147,6 +147,8 @@ static const char *const stored_names[] = {
     "contribution/fit_kl_unrotate",
     "angular_spectrum/q_spectrum_entropy",
     "angular_spectrum/position_share",
+    "angular_spectrum/mean_logit_split_half",
+    "utility/split_half",
 };
 
 /* Moves a string of the store into the view's arena; "" when absent. */
@@ -263,6 +265,7 @@ rs_status rs_report_view_open(const char *path, const char *program, rs_report_v
     RS_TRY(read_run(v, s, err));
     RS_TRY(rs_view_purpose(v, err));
     RS_TRY(rs_view_derive(v, err));
+    RS_TRY(rs_view_foretell(v, err));
     RS_TRY(rs_view_say(v, err));
     *out = v;
     v = NULL;

@@ -2,8 +2,8 @@
  * formats print what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree. Knows
  * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c,
  * view_spectrum.c (reading), view_derive.c,
- * view_heads.c and view_purpose.c (numbers), view_ablation.c (what was tried), view_words.c and view_words_purpose.c
- * (sentences); read by render_*.c. */
+ * view_heads.c, view_purpose.c and view_foretold.c (numbers), view_ablation.c (what was tried), view_words.c and
+ * view_words_purpose.c (sentences); read by render_*.c. */
 #ifndef RS_REPORTS_VIEW_H
 #define RS_REPORTS_VIEW_H
 
@@ -99,6 +99,14 @@ typedef struct rs_view_ablation {
     int64_t pairs; /* edited, per query head */
 } rs_view_ablation;
 
+/* How well costs of single pairs, summed, foretell the loss: over the edits of one band in one layer. */
+enum { RS_FORETOLD_CLOSED, RS_FORETOLD_SAMPLED, RS_FORETOLD_KL, RS_FORETOLD_NORM, RS_FORETOLD_COSTS };
+typedef struct rs_view_foretold {
+    const char *mode; /* "zero", "unrotate" */
+    int64_t edits;
+    double rank[RS_FORETOLD_COSTS]; /* rank correlation with the change of the loss; NaN: not measured */
+} rs_view_foretold;
+
 typedef struct rs_report_view {
     rs_arena *arena;
     const char *path, *program;
@@ -139,7 +147,9 @@ typedef struct rs_report_view {
     double verdict_agreement;    /* share on which two halves of the sequences say the same; NaN for one sequence */
     rs_view_ablation *ablations; /* [n_ablations] in the order they were planned; controls are folded in */
     int64_t n_ablations;
-    int64_t ablation_sequences;        /* they were measured on */
+    int64_t ablation_sequences;   /* they were measured on */
+    rs_view_foretold foretold[2]; /* [n_foretold]; reliability/foretold_zero, foretold_unrotate have the rows */
+    int n_foretold;
     rs_view_band bands[RS_VIEW_BANDS]; /* of the table most layers use */
     int n_bands, main_rope;
 } rs_report_view;
@@ -172,6 +182,7 @@ struct rs_store;
 rs_status rs_view_read_ablations(rs_report_view *v, struct rs_store *s, rs_error *err);
 rs_status rs_view_purpose(rs_report_view *v, rs_error *err);
 rs_status rs_view_derive(rs_report_view *v, rs_error *err);
+rs_status rs_view_foretell(rs_report_view *v, rs_error *err);         /* view_foretold.c: after derive */
 rs_status rs_view_head_pictures(rs_report_view *v, rs_error *err);    /* view_heads.c */
 rs_status rs_view_head_types(rs_report_view *v, rs_error *err);       /* fast_share, verdict of v->heads; fast_auc */
 void rs_view_band_verdicts(const rs_report_view *v, rs_view_band *b); /* fills b->verdict from first and last */

@@ -1,5 +1,7 @@
 /* The sentences that answer the question: what the pairs are for, what it cost when that was tried. They say no more
  * than was measured: a verdict speaks of attention, an ablation of the loss. */
+#include "analyzer/base/alloc.h"
+#include "reports/rank.h"
 #include "reports/show.h"
 #include "reports/view.h"
 
@@ -147,19 +149,6 @@ static rs_status say_p_rope(rs_report_view *v, rs_error *err) {
     return rs_view_add_finding(v, "p_rope", "fig-tried", &t, err);
 }
 
-/* Spearman's correlation of x [n] with its index; ties share their rank. NaN where x does not vary. */
-static double rank_correlation(const double *x, int n) {
-    double sum = 0.0, square = 0.0, mean = 0.5 * (n - 1), spread = 0.0;
-    for (int i = 0; i < n; i++) {
-        double rank = -0.5;
-        for (int j = 0; j < n; j++) rank += x[j] < x[i] ? 1.0 : x[j] > x[i] ? 0.0 : 0.5;
-        sum += (rank - mean) * ((double)i - mean);
-        square += (rank - mean) * (rank - mean);
-        spread += ((double)i - mean) * ((double)i - mean);
-    }
-    return square > 0.0 ? sum / sqrt(square * spread) : (double)NAN;
-}
-
 static rs_status say_utility(rs_report_view *v, rs_error *err) {
     rs_text t = {0};
     char fast[RS_SHOW_BYTES], slow[RS_SHOW_BYTES];
@@ -167,7 +156,12 @@ static rs_status say_utility(rs_report_view *v, rs_error *err) {
     const double *u = rs_view_main_means(v, "by_frequency/utility", &pairs);
     int n = v->ropes[v->main_rope].rotated < pairs ? v->ropes[v->main_rope].rotated : (int)pairs, quarter = n / 4;
     if (u == NULL || quarter < 1) return RS_OK;
-    double first = 0.0, last = 0.0, r = rank_correlation(u, n);
+    double first = 0.0, last = 0.0, r, *place = NULL;
+    rs_status st = RS_NEW(&place, (size_t)n, err);
+    for (int i = 0; st == RS_OK && i < n; i++) place[i] = i;
+    st = st == RS_OK ? rs_rank_correlation(u, place, n, &r, err) : st;
+    rs_free(place);
+    if (st != RS_OK) return st;
     for (int i = 0; i < quarter; i++) first += u[i] / quarter, last += u[n - 1 - i] / quarter;
     if (isnan(r)) return RS_OK;
     rs_text_printf(
@@ -219,12 +213,39 @@ static rs_status say_task(rs_report_view *v, rs_error *err) {
     return rs_view_add_finding(v, "task", "heads", &t, err);
 }
 
+static void say_ranks(rs_text *t, const rs_view_foretold *f) {
+    static const char *const names[] = {[RS_FORETOLD_CLOSED] = "closed form",
+                                        [RS_FORETOLD_SAMPLED] = "sampled cost",
+                                        [RS_FORETOLD_KL] = "divergence of the attention",
+                                        [RS_FORETOLD_NORM] = "2-norm"};
+    for (int c = 0, said = 0; c < RS_FORETOLD_COSTS; c++)
+        if (!isnan(f->rank[c])) rs_text_printf(t, "%s%s %.2f", said++ ? ", " : "", names[c], f->rank[c]);
+}
+
+static rs_status say_foretold(rs_report_view *v, rs_error *err) {
+    rs_text t = {0};
+    for (int i = 0; i < v->n_foretold; i++) {
+        const rs_view_foretold *f = &v->foretold[i];
+        char n[RS_SHOW_BYTES];
+        bool zero = strcmp(f->mode, "zero") == 0;
+        if (i == 0)
+            rs_text_append(&t, "What foretells the loss: rank correlation of a cost, summed over the pairs of one band "
+                               "in one layer, with the measured change of the loss; ");
+        rs_text_printf(&t, "%s%s edits, pairs %s: ", i ? "; " : "", rs_show_count(n, f->edits),
+                       zero ? "removed" : "no longer rotated");
+        say_ranks(&t, f);
+    }
+    if (v->n_foretold > 0) rs_text_append(&t, ".");
+    return rs_view_add_finding(v, "foretold", "fig-foretold", &t, err);
+}
+
 rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(say_task(v, err));
     RS_TRY(say_verdicts(v, err));
     RS_TRY(say_tried(v, err));
     RS_TRY(say_p_rope(v, err));
+    RS_TRY(say_foretold(v, err));
     RS_TRY(say_utility(v, err));
 out:
     return st;

@@ -26,7 +26,6 @@ typedef enum rs_experiment {
 } rs_experiment;
 const char *rs_experiment_name(rs_experiment e);
 rs_experiment rs_experiment_find(const char *name); /* RS_EXPERIMENTS when there is none */
-enum { RS_ABLATE_BANDS = 8 };
 
 typedef struct rs_ablation {
     rs_experiment experiment;

@@ -1,6 +1,7 @@
 #include "analyzer/ablate/ablation.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/band.h"
 #include "analyzer/base/verdict_name.h"
 
 #include <math.h>
@@ -27,8 +28,9 @@ static int count_p_rope(double p, int P, int open) {
     int kept = (int)floor(p * P + 1e-9);
     return open > kept ? open - kept : 0;
 }
-static int band_begin(double b, int P) { return (int)((int64_t)b * P / RS_ABLATE_BANDS); }
-static int count_band(double b, int P, int open) { return least(band_begin(b + 1, P) - band_begin(b, P), open); }
+static int count_band(double b, int P, int open) {
+    return least(rs_band_begin((int)b + 1, P) - rs_band_begin((int)b, P), open);
+}
 
 typedef struct experiment {
     const char *name;
@@ -41,7 +43,7 @@ typedef struct experiment {
 } experiment;
 
 static const double p_amounts[] = {0.9, 0.75, 0.5, 0.25, 0};
-static const double band_amounts[RS_ABLATE_BANDS] = {0, 1, 2, 3, 4, 5, 6, 7};
+static const double band_amounts[RS_BANDS] = {0, 1, 2, 3, 4, 5, 6, 7};
 static const double verdict_amounts[] = {RS_VERDICT_IDLE, RS_VERDICT_SEMANTIC, RS_VERDICT_POSITIONAL, RS_VERDICT_BIAS};
 static const double end_amounts[] = {16, 32};
 #define AMOUNTS(a) a, sizeof(a) / sizeof *(a)
@@ -190,7 +192,7 @@ static int open_pairs(const rs_layer *l, rs_ablate_mode mode, int *open) {
 /* The band itself; a random control of a band chooses as many as the first one has. */
 static void choose_band(const rs_ablation *a, int P, const int *open, int n, uint8_t *chosen) {
     for (int i = 0; i < n; i++) {
-        chosen[open[i]] = open[i] >= band_begin(a->amount, P) && open[i] < band_begin(a->amount + 1, P);
+        chosen[open[i]] = open[i] >= rs_band_begin((int)a->amount, P) && open[i] < rs_band_begin((int)a->amount + 1, P);
     }
 }
 

@@ -121,6 +121,24 @@ function scatterPanels(figure, dots, words) {
   });
 }
 
+/* Edits of one band in one layer: what was measured of single pairs against the loss. Fields of a row: closed form, sampled, KL, 2-norm,
+ * change of the loss. */
+const foretoldCosts = [{ at: 2, name: 'divergence of the attention, nats', key: 'kl' }, { at: 0, name: 'closed form, of the logit variance', key: 'closed' }];
+function foretoldPicture(figure) {
+  const edits = [['zero', '--zero'], ['unrotate', '--unrotate']].map(([mode, colour]) => ({ mode, colour, a: array('reliability/foretold_' + mode) })).filter(e => e.a);
+  const cost = foretoldCosts.find(c => edits.some(e => d3.range(e.a.dims[0]).some(i => cell(e.a, i, c.at) > 0)));
+  if (!cost) return;
+  const points = e => d3.range(e.a.dims[0]).map(i => ({ x: cell(e.a, i, cost.at), y: cell(e.a, i, 4) })).filter(d => d.x > 0 && Number.isFinite(d.y));
+  const series = edits.map(e => ({ name: `${editNames[e.mode]}: rank correlation ${num((run.foretold.find(f => f.mode === e.mode) || {})[cost.key])}`, kind: 'dots', open: e.mode === 'unrotate', colour: `var(${e.colour})`, points: points(e) }));
+  const all = series.flatMap(s => s.points);
+  plot(figure, {
+    x: { type: 'log', domain: logDomain(all.map(d => d.x), 7), label: cost.name }, y: lossAxis(all.map(d => ({ delta: d.y, least: null, most: null, lo: null, hi: null }))),
+    series, rules: [{ y: 0 }], height: 330,
+    numbers: () => ({ columns: ['edit', cost.name, 'change of the loss, nats'], rows: edits.flatMap((e, i) => series[i].points.map(d => [editNames[e.mode], d.x, d.y])) }),
+    label: 'Change of the loss against the divergence of the attention',
+  });
+}
+
 /* A custom property as a colour a canvas understands. */
 function colourOf(name) {
   const probe = make('span', { hidden: true });
@@ -131,24 +149,39 @@ function colourOf(name) {
   return colour;
 }
 
+/* What even and odd sequences were compared in, head by head; correlations are shown as what they lack of 1. */
+const splitQuantities = [
+  { name: 'norms of the pairs', axis: '1 − r over pairs', of: r => 1 - r, sides: [['query heads', 'frequency_norm/q_split_half', 'n_heads', 'var(--q)', true], ['key heads', 'frequency_norm/k_split_half', 'n_kv_heads', 'var(--k)', false]] },
+  { name: 'mean logit by distance', axis: '1 − r over distances', of: r => 1 - r, sides: [['heads', 'angular_spectrum/mean_logit_split_half', 'n_heads', 'var(--q)', true]] },
+  { name: 'utility', axis: '1 − r over components', of: r => 1 - r, sides: [['heads', 'utility/split_half', 'n_heads', 'var(--q)', true]] },
+  { name: 'previous, first, diagonal', axis: 'largest difference', of: x => x, sides: [['heads', 'attention_pattern/split_half', 'n_heads', 'var(--q)', true]] },
+];
+
+function splitSeries(q) {
+  return q.sides.map(([name, key, heads, colour, open]) => {
+    const a = array(key), points = [];
+    for (let l = 0; a && l < run.n_layers; l++) for (let h = 0; h < run[heads]; h++) { const x = cell(a, l, h); if (Number.isFinite(x)) points.push({ x: l, y: Math.max(1e-7, q.of(x)), h }); }
+    return { name, kind: 'dots', open, colour, points };
+  }).filter(s => s.points.length);
+}
+
 function splitPicture(figure) {
-  const of = (key, heads) => {
-    const a = array('frequency_norm/' + key), out = [];
-    if (!a) return out;
-    for (let l = 0; l < run.n_layers; l++) for (let h = 0; h < heads; h++) { const r = cell(a, l, h); if (Number.isFinite(r)) out.push({ x: l, y: Math.max(1e-7, 1 - r), h }); }
-    return out;
-  };
-  const series = [{ name: 'query heads', kind: 'dots', open: true, colour: 'var(--q)', points: of('q_split_half', run.n_heads) }, { name: 'key heads', kind: 'dots', colour: 'var(--k)', points: of('k_split_half', run.n_kv_heads) }].filter(s => s.points.length);
-  if (series.length === 0) return;
+  const there = splitQuantities.map(q => ({ ...q, series: splitSeries(q) })).filter(q => q.series.length), kept = Array.from(figure.children);
+  if (there.length === 0) return;
   const worst = (s, l) => d3.max(s.points.filter(d => d.x === l), d => d.y);
-  plot(figure, {
+  const draw = q => plot(figure, {
     x: { type: 'linear', domain: [-0.6, run.n_layers - 0.4], label: 'layer', format: String, whole: true },
-    y: { type: 'log', domain: logDomain(series.flatMap(s => s.points.map(d => d.y)), 6), label: '1 − r' },
-    series, height: 330,
-    reading: { xs: d3.range(run.n_layers), hint: 'Point at a layer.', say: l => `layer ${l}, least agreement: ` + series.map(s => `${s.name} 1 − r = ${num(worst(s, l))}`).join(', ') },
-    numbers: () => ({ columns: ['layer', ...series.map(s => s.name + ': largest 1 - r')], rows: d3.range(run.n_layers).map(l => [String(l), ...series.map(s => worst(s, l))]) }),
-    label: 'Split half disagreement by layer',
+    y: { type: 'log', domain: logDomain(q.series.flatMap(s => s.points.map(d => d.y)), 6), label: q.axis },
+    series: q.series, height: 330,
+    reading: { xs: d3.range(run.n_layers), hint: 'Point at a layer.', say: l => `layer ${l}, least agreement: ` + q.series.map(s => `${s.name} ${q.axis.split(' over')[0]} = ${num(worst(s, l))}`).join(', ') },
+    numbers: () => ({ columns: ['layer', ...q.series.map(s => `${s.name}: largest ${q.axis}`)], rows: d3.range(run.n_layers).map(l => [String(l), ...q.series.map(s => worst(s, l))]) }),
+    label: 'Split half disagreement by layer: ' + q.name,
   });
+  let now = draw(there[0]);
+  if (there.length < 2) return;
+  const choice = make('select', { 'aria-label': 'What the halves are compared in', onchange: e => { now.stop(); figure.replaceChildren(...kept); now = draw(there[+e.target.value]); place(); } }, ...there.map((q, i) => make('option', { value: i }, q.name)));
+  const place = () => figure.querySelector('.tools').append(choice);
+  place();
 }
 
 function lossPicture(figure) {
@@ -171,7 +204,7 @@ function lossPicture(figure) {
   });
 }
 
-const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, purpose: purposePicture, where: wherePicture, kl: klPicture, spectrum: spectrumPicture, agree: agreePicture, scatter: scatterPicture, split: splitPicture, loss: lossPicture };
+const pictures = { norm: normPicture, cost: costPicture, kinds: kindsPicture, map: layerMap, purpose: purposePicture, where: wherePicture, kl: klPicture, spectrum: spectrumPicture, agree: agreePicture, scatter: scatterPicture, foretold: foretoldPicture, split: splitPicture, loss: lossPicture };
 
 /* n and p walk through the heads while one is open. */
 function walkHeads(key) {

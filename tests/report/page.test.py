@@ -110,6 +110,26 @@ def with_angles(run):
         f["angular_spectrum/mean_logit"] = parts.sum(2)
 
 
+def with_layer_bands(run):
+    """An ablation of every band in every layer, whose losses follow the divergence of the removed pairs and nothing of the others."""
+    with_purpose(run)
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        layers, _, pairs = f["moments/zero_cost"].shape
+        random, group = np.random.default_rng(11), f["ablation"]
+        rows = [(4, mode, band, nan, layer, 9) for mode in (0, 1) for layer in range(layers) for band in range(8)]
+        kl = f["contribution/kl_zero"][...].astype(float).sum(1).reshape(layers, 8, pairs // 8).sum(2)
+        delta = np.concatenate([kl.ravel() ** 0.5, random.normal(0, 0.01, layers * 8)])
+        for name, column in zip(("experiment", "mode", "amount", "seed", "layer", "pairs"), zip(*rows)):
+            del group[name]
+            group[name] = np.array(column, "f8")
+        for name, x in (("delta_nll", delta), ("delta_lo", delta - 0.001), ("delta_hi", delta + 0.001)):
+            del group[name]
+            group[name] = x
+        group.attrs["rankings"], group.attrs["keys"] = json.dumps(["low"] * len(rows)), json.dumps(["a key"] * len(rows))
+
+
 BINS = 129  # of frames of 256 positions
 
 
@@ -263,6 +283,45 @@ class Page(BrowserTest):
         self.assertEqual(report["ablations"][-1]["layer"], 2)
         by_pair = np.array(report["arrays"]["verdict/by_frequency"]["data"]).reshape(report["arrays"]["verdict/by_frequency"]["shape"])
         np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
+
+    def test_what_foretells_the_loss(self):
+        """Rank correlations of summed costs with the loss, worked out again by scipy from the file."""
+        try:
+            import h5py
+            from scipy.stats import spearmanr
+        except ImportError:
+            self.skipTest("h5py or scipy is not installed")
+        self.open("smollm2", change=with_layer_bands)
+        self.check_whole()
+        run = os.path.join(FOLDER, "smollm2-with_layer_bands.h5")
+        said = json.loads(subprocess.run([PROGRAM, "report", run, "--format", "json"], check=True, capture_output=True).stdout)["foretold"]
+        self.assertEqual([(f["mode"], f["edits"]) for f in said], [("zero", 240), ("unrotate", 240)])
+        costs = dict(zero=("moments/zero_cost", "moments/zero_cost_sampled", "contribution/kl_zero", "frequency_norm/two_norm"),
+                     unrotate=("moments/unrotate_cost", "moments/unrotate_cost_sampled", "contribution/kl_unrotate", "frequency_norm/two_norm"))
+        with h5py.File(run) as f:
+            for i, found in enumerate(said):
+                delta = f["ablation/delta_nll"][240 * i:240 * (i + 1)]
+                for name, cost in zip(("closed", "sampled", "kl", "two_norm"), costs[found["mode"]]):
+                    sums = f[cost][...].astype(float).sum(1).reshape(30, 8, 4).sum(2).ravel()
+                    self.assertAlmostEqual(found[name], spearmanr(sums, delta).statistic, places=5, msg=cost)
+        self.assertGreater(said[0]["kl"], 0.999)
+        legend = self.css("#fig-foretold .legend").text
+        self.assertIn("removed: rank correlation 1", legend)
+        self.assertIn(f"no longer rotated: rank correlation {said[1]['kl']:.2g}"[:-1], legend)
+        self.assertIn("240 edits, pairs removed: closed form", self.css("#answer").text)
+
+    def test_halves_in_every_measure(self):
+        """The switch shows what the file says of each measure: the least agreement of a layer."""
+        import h5py
+        self.open("smollm2", change=as_deep)
+        with h5py.File(os.path.join(FOLDER, "smollm2-as_deep.h5")) as f:
+            want = [(1 - f["angular_spectrum/mean_logit_split_half"][0].astype(float)).max(), (1 - f["utility/split_half"][0].astype(float)).max(),
+                    f["attention_pattern/split_half"][0].astype(float).max()]
+        for i, x in enumerate(want, 1):
+            self.js(f"(s => {{ s.value = '{i}'; s.dispatchEvent(new Event('change')); }})(document.querySelector('#fig-split select'))")
+            self.css("#fig-split svg[role=img]").send_keys(Keys.ARROW_RIGHT)
+            said = self.css("#fig-split output").text
+            self.assertAlmostEqual(float(said.split("= ")[1]), x, delta=0.006 * x, msg=said)  # three digits
 
     def test_damaged_ablations_are_refused(self):
         try:
