@@ -285,12 +285,17 @@ class Page(BrowserTest):
         np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
 
     def test_what_foretells_the_loss(self):
-        """Rank correlations of summed costs with the loss, worked out again by scipy from the file."""
+        """Rank correlations of summed costs with the loss, worked out again from the file."""
         try:
             import h5py
-            from scipy.stats import spearmanr
+            import numpy as np
         except ImportError:
-            self.skipTest("h5py or scipy is not installed")
+            self.skipTest("h5py is not installed")
+
+        def ranks(x):
+            self.assertEqual(len(set(x)), len(x))  # no ties, so that ranks are places
+            return np.argsort(np.argsort(x))
+
         self.open("smollm2", change=with_layer_bands)
         self.check_whole()
         run = os.path.join(FOLDER, "smollm2-with_layer_bands.h5")
@@ -303,7 +308,7 @@ class Page(BrowserTest):
                 delta = f["ablation/delta_nll"][240 * i:240 * (i + 1)]
                 for name, cost in zip(("closed", "sampled", "kl", "two_norm"), costs[found["mode"]]):
                     sums = f[cost][...].astype(float).sum(1).reshape(30, 8, 4).sum(2).ravel()
-                    self.assertAlmostEqual(found[name], spearmanr(sums, delta).statistic, places=5, msg=cost)
+                    self.assertAlmostEqual(found[name], np.corrcoef(ranks(sums), ranks(delta))[0, 1], places=5, msg=cost)
         self.assertGreater(said[0]["kl"], 0.999)
         legend = self.css("#fig-foretold .legend").text
         self.assertIn("removed: rank correlation 1", legend)
