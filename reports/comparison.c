@@ -229,7 +229,7 @@ rs_status rs_comparison_open(const rs_labelled_run *runs, size_t n, const char *
     RS_TRY(rs_arena_create(&c->arena, err));
     RS_TRY(RS_ARENA_NEW(c->arena, &c->runs, n, err));
     for (; c->n_runs < (int)n; c->n_runs++)
-        RS_TRY(rs_report_view_open(runs[c->n_runs].path, program, &c->runs[c->n_runs].view, err));
+        RS_TRY(rs_report_view_open(runs[c->n_runs].path, NULL, program, &c->runs[c->n_runs].view, err));
     RS_TRY(group(c, runs, err));
     RS_TRY(rs_comparison_state_facts(c, err));
     RS_TRY(rs_comparison_measure(c, err));

@@ -8,6 +8,7 @@
 
 #include "analyzer/base/arena.h"
 #include "analyzer/base/status.h"
+#include "reports/quantities.h"
 #include "reports/report.h"
 #include "reports/view.h"
 
@@ -58,14 +59,6 @@ typedef struct rs_compared_fact {
     bool equal;
 } rs_compared_fact;
 
-typedef enum rs_number_form {
-    RS_FORM_NATS,
-    RS_FORM_PERCENT,
-    RS_FORM_NUMBER,
-    RS_FORM_TIMES,
-    RS_FORM_FORMS
-} rs_number_form;
-
 typedef enum rs_compared_verdict {
     RS_COMPARED_REFERENCE, /* it is the reference */
     RS_COMPARED_DIFFERS,   /* the interval of the difference leaves out 0 */
@@ -83,18 +76,6 @@ typedef struct rs_estimate {
     double text_half_width; /* the same over sequences of the text, paired (loss only); NaN otherwise */
     rs_compared_verdict verdict;
 } rs_estimate;
-
-/* What a comparison measures; the table stands in comparison_numbers.c. */
-typedef struct rs_quantity {
-    const char *key, *label; /* "loss", "loss" */
-    const char *group;       /* "loss", "norm", "heads", "position" */
-    const char *unit;        /* "nats", "", "tokens" */
-    const char *what;        /* how it is computed, in words */
-    rs_number_form form;
-    double (*of)(const rs_report_view *v, int argument); /* NaN: not measured */
-    int argument;
-    bool per_head; /* a count of heads over heads: its resolution is one head */
-} rs_quantity;
 
 typedef struct rs_compared_quantity {
     const rs_quantity *quantity;
@@ -120,7 +101,7 @@ typedef struct rs_published_row {
     const char *source;
 } rs_published_row;
 
-enum { RS_COMPARED_FACTS = 24, RS_COMPARED_QUANTITIES = 40, RS_COMPARED_FINDINGS = 16, RS_PUBLISHED_ROWS = 16 };
+enum { RS_COMPARED_FACTS = 24, RS_COMPARED_QUANTITIES = 48, RS_COMPARED_FINDINGS = 20, RS_PUBLISHED_ROWS = 16 };
 
 typedef struct rs_comparison {
     rs_arena *arena;
@@ -158,9 +139,6 @@ const rs_compared_quantity *rs_comparison_quantity(const rs_comparison *c, const
 double rs_student_975(int degrees);
 extern const char *const rs_encoding_names[RS_ENCODINGS];        /* "full RoPE", "partial RoPE", ... */
 extern const char *const rs_verdict_names[RS_COMPARED_VERDICTS]; /* "reference", "differs", "within", "unknown" */
-
-/* A value of a quantity as people read it, with its unit where that is not in the label; into the caller's 32 bytes. */
-char *rs_show_quantity(char out[32], rs_number_form form, double x);
 
 /* --- the steps of rs_comparison_open, in order --- */
 rs_status rs_comparison_state_facts(rs_comparison *c, rs_error *err);

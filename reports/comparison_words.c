@@ -16,26 +16,6 @@ const char *const rs_verdict_names[RS_COMPARED_VERDICTS] = {
     [RS_COMPARED_UNKNOWN] = "unknown",
 };
 
-/* Small numbers, as differences are, get one more digit. */
-char *rs_show_quantity(char out[32], rs_number_form form, double x) {
-    double a = fabs(x), percent = 100.0 * a;
-    if (isnan(x)) return strcpy(out, "-");
-    switch (form) {
-    case RS_FORM_NATS: snprintf(out, 32, "%.3f", x); break;
-    case RS_FORM_PERCENT:
-        snprintf(out, 32, percent >= 9.95 || a <= 0.0 ? "%.0f%%" : percent >= 0.995 ? "%.1f%%" : "%.2f%%", 100.0 * x);
-        break;
-    case RS_FORM_TIMES:
-    case RS_FORM_NUMBER:
-    case RS_FORM_FORMS:
-        if (a < 10.0) snprintf(out, 32, a < 0.0995 ? "%.3f" : "%.2f", x);
-        else rs_show_number(out, x);
-    }
-    /* "-0.000" is nothing. */
-    if (out[0] == '-' && strspn(out + 1, "0.%") == strlen(out + 1)) memmove(out, out + 1, strlen(out));
-    return out;
-}
-
 static rs_status say(rs_comparison *c, const char *key, const char *figure, rs_text *t, rs_error *err) {
     rs_status st = rs_text_status(t, err);
     if (st == RS_OK && t->bytes > 0) {
@@ -355,6 +335,7 @@ rs_status rs_comparison_say(rs_comparison *c, rs_error *err) {
     RS_TRY(say_loss(c, err));
     RS_TRY(say_positions(c, err));
     RS_TRY(say_kinds(c, err));
+    RS_TRY(say_group(c, "purpose", "What the pairs are for", "", err));
     RS_TRY(say_group(c, "heads", "Heads", "fig-scores", err));
     RS_TRY(say_norms(c, err));
     RS_TRY(say_peaks(c, err));

@@ -228,8 +228,11 @@ static void write_estimate(rs_text *out, const rs_compared_quantity *x, int v) {
 }
 
 void rs_page_comparison_quantities(rs_text *out, const rs_comparison *c) {
-    static const char *const groups[][2] = {
-        {"loss", "Loss"}, {"heads", "Heads"}, {"norm", "Norm by frequency"}, {"position", "Position and content"}};
+    static const char *const groups[][2] = {{"loss", "Loss"},
+                                            {"purpose", "What the pairs are for"},
+                                            {"heads", "Heads"},
+                                            {"norm", "Norm by frequency"},
+                                            {"position", "Position and content"}};
     begin_table(out, "Everything measured", "short quantities wide");
     head_cell(out, "quantity", true);
     head_of_variants(out, c, false);

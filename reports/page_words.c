@@ -97,6 +97,11 @@ void rs_page_lede(rs_text *out, const rs_report_view *v) {
     rs_text_append(out, ", on ");
     write_escaped(out, v->device);
     rs_text_append(out, ".</p>\n");
+    if (v->control_seed > 0)
+        rs_text_printf(out,
+                       "<p class=\"note\">This is a control, not the model: the rows of every query and key projection "
+                       "stand in a random order (seed %lld).</p>\n",
+                       (long long)v->control_seed);
     const char *p = v->warnings;
     while (*p != '\0') {
         size_t n = strcspn(p, "\n");
@@ -112,9 +117,11 @@ void rs_page_lede(rs_text *out, const rs_report_view *v) {
 static const struct {
     const char *figure, *name;
 } figures[] = {
-    {"fig-purpose", "verdicts by frequency"}, {"fig-tried", "what it cost"},        {"fig-norm", "norm by frequency"},
-    {"fig-cost", "costs by frequency"},       {"fig-kinds", "kinds of heads"},      {"fig-map", "map"},
+    {"fig-purpose", "verdicts by frequency"}, {"fig-tried", "what it cost"},
+    {"fig-norm", "norm by frequency"},        {"fig-cost", "costs by frequency"},
+    {"fig-kinds", "kinds of heads"},          {"fig-map", "map"},
     {"fig-loss", "loss by position"},         {"fig-foretold", "costs and losses"},
+    {"fig-control", "beside its control"},
 };
 
 static void write_finding(rs_text *out, const rs_view_finding *f) {

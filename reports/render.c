@@ -15,7 +15,7 @@ static const struct {
 
 static rs_status render_one(size_t format, const char *path, const rs_report_options *o, rs_text *out, rs_error *err) {
     rs_report_view *v = NULL;
-    rs_status st = rs_report_view_open(path, o->program, &v, err);
+    rs_status st = rs_report_view_open(path, o->control, o->program, &v, err);
     if (st == RS_OK) st = formats[format].render(v, o, out, err);
     rs_report_view_close(v);
     return st;
@@ -38,6 +38,8 @@ rs_status rs_report_render(const rs_labelled_run *runs, size_t n, const rs_repor
     while (i < sizeof formats / sizeof *formats && formats[i].format != o->format) i++;
     if (i == sizeof formats / sizeof *formats)
         return rs_fail(err, RS_E_INTERNAL, "report: format %d is unknown", (int)o->format);
+    if (n > 1 && o->control != NULL)
+        return rs_fail(err, RS_E_USAGE, "report: a control stands beside one run, not beside a comparison");
     st = n == 1 ? render_one(i, runs[0].path, o, out, err) : render_several(i, runs, n, o, out, err);
     return st == RS_OK ? rs_text_status(out, err) : st;
 }

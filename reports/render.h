@@ -47,6 +47,9 @@ void rs_write_wrapped(rs_text *out, const char *s, int lead, int columns);
 void rs_write_spark(rs_text *out, const double *x, int n, double top, int room);
 /* Columns of the text form: asked for, never under 60; 0: 80. */
 int rs_text_columns(const rs_report_options *o);
+void rs_page_control(rs_text *out, const rs_report_view *v); /* page_control.c: the table beside the control */
+/* "control": null, or its file, seed and every quantity beside that of the run; members of an object. */
+void rs_write_json_control(rs_text *out, const rs_report_view *v);
 /* The page's data: one JSON object, arrays as base64 (page_payload.c). */
 rs_status rs_write_page_payload(rs_text *out, const rs_report_view *v, rs_error *err);
 /* The page's words made from the view: HTML fragments, escaped (page_words.c). Commas in numbers become thin spaces. */

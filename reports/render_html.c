@@ -21,6 +21,7 @@ static void put_head_rules(rs_page *p, rs_text *out) { rs_page_head_rules(out, v
 static void put_rope(rs_page *p, rs_text *out) { rs_page_rope(out, view_of(p)); }
 static void put_loss_words(rs_page *p, rs_text *out) { rs_page_loss(out, view_of(p)); }
 static void put_tried(rs_page *p, rs_text *out) { rs_page_tried(out, view_of(p)); }
+static void put_control(rs_page *p, rs_text *out) { rs_page_control(out, view_of(p)); }
 static void put_made(rs_page *p, rs_text *out) { rs_page_made(out, view_of(p)); }
 static void put_axis(rs_page *p, rs_text *out) {
     rs_text_append(out, view_of(p)->rotates ? "frequency" : "component pair");
@@ -72,6 +73,7 @@ static const rs_page_marker markers[] = {
     {"rope", put_rope},
     {"loss_words", put_loss_words},
     {"tried", put_tried},
+    {"control", put_control},
     {"made", put_made},
     {"data", put_data},
 };
@@ -84,6 +86,7 @@ static const rs_page_marker markers[] = {
     "frequency_norm/q_split_half frequency_norm/k_split_half angular_spectrum/mean_logit_split_half "                  \
     "utility/split_half attention_pattern/split_half"
 #define AGREEMENT "contribution/verdict_split_half"
+#define CONTROL "control/by_frequency/q_share control/by_frequency/zero_cost control/verdict/by_frequency"
 static const struct {
     const char *name, *datasets;
 } sections[] = {
@@ -95,7 +98,8 @@ static const struct {
     {"spectrum", "spectrum/q spectrum/k"},
     {"purpose", "verdict/by_frequency"},
     {"tried", "ablations/delta"},
-    {"reliability", SAMPLED " " PREDICTED " " FORETOLD " " HALVES " " AGREEMENT},
+    {"reliability", SAMPLED " " PREDICTED " " FORETOLD " " HALVES " " AGREEMENT " " CONTROL},
+    {"control", CONTROL},
     {"sampled", SAMPLED},
     {"kl", PREDICTED},
     {"foretold", FORETOLD},

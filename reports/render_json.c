@@ -145,6 +145,8 @@ void rs_write_json_shape(rs_text *out, const rs_report_view *v) {
     rs_write_json_heads(out, v);
     rs_text_append(out, ",");
     rs_write_json_purpose(out, v);
+    rs_text_append(out, ",");
+    rs_write_json_control(out, v);
 }
 
 /* --- facts --- */

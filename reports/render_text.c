@@ -227,6 +227,9 @@ rs_status rs_render_text(const rs_report_view *v, const rs_report_options *o, rs
     int columns = rs_text_columns(o);
     write_head(out, v, columns);
     write_warnings(out, v, columns);
+    if (v->control_seed > 0)
+        rs_text_printf(out, "A control, not the model: rows of query and key projections in random order (seed %lld)\n",
+                       (long long)v->control_seed);
     write_norm(out, v, columns);
     write_bands(out, v);
     write_purpose(out, v);

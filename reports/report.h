@@ -14,6 +14,7 @@ typedef enum rs_report_format { RS_REPORT_HTML, RS_REPORT_TEXT, RS_REPORT_JSON, 
 typedef struct rs_report_options {
     rs_report_format format;
     int columns;         /* width of the text form; 0 = 80 */
+    const char *control; /* run file of audit --control, shown beside a single run; NULL: none */
     const char *program; /* "ropescope 0.1.0", for the foot line */
 } rs_report_options;
 
@@ -29,7 +30,7 @@ typedef struct rs_labelled_run {
  *   JSON  every fact of the page, machine-readable
  *   CSV   one row per layer, query head and pair; of a comparison: one per quantity and variant
  * Fails: RS_E_IO, RS_E_FORMAT (not a store, or not a whole one: names what is missing), RS_E_USAGE (runs with one label
- * that are not repeats). */
+ * that are not repeats, a control that is none of this run, or one beside a comparison). */
 rs_status rs_report_render(const rs_labelled_run *runs, size_t n, const rs_report_options *o, rs_text *out,
                            rs_error *err);
 

@@ -8,6 +8,7 @@
 #include "reports/view_spectrum.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- facts of the run --- */
@@ -47,11 +48,17 @@ typedef struct int_fact {
     bool required;
 } int_fact;
 static const int_fact int_facts[] = {
-    {"parameters", AT(parameters), false}, {"trained_context", AT(trained_context), false},
-    {"vocab", AT(vocab), false},           {"width", AT(width), false},
-    {"context", AT(context), true},        {"sequences", AT(sequences), false},
-    {"task_items", AT(task_items), false}, {"tokens", AT(tokens), false},
-    {"threads", AT(threads), false},       {"peak_memory_bytes", AT(peak_memory), false},
+    {"parameters", AT(parameters), false},
+    {"trained_context", AT(trained_context), false},
+    {"vocab", AT(vocab), false},
+    {"width", AT(width), false},
+    {"context", AT(context), true},
+    {"sequences", AT(sequences), false},
+    {"task_items", AT(task_items), false},
+    {"tokens", AT(tokens), false},
+    {"control", AT(control_seed), false},
+    {"threads", AT(threads), false},
+    {"peak_memory_bytes", AT(peak_memory), false},
 };
 
 typedef struct real_fact {
@@ -252,7 +259,43 @@ out:
     return st;
 }
 
-rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err) {
+/* Is c a control of v? Shapes and tokens must be the same, or nothing stands beside its like. */
+static rs_status check_control(const rs_report_view *v, const rs_report_view *c, rs_error *err) {
+    if (c->control_seed <= 0)
+        return rs_fail(err, RS_E_USAGE, "%s: attribute 'control' is not a seed: not a run of audit --control", c->path);
+    if (c->n_layers != v->n_layers || c->n_heads != v->n_heads || c->n_pairs != v->n_pairs || c->n_ropes != v->n_ropes)
+        return rs_fail(err, RS_E_USAGE,
+                       "%s: %d layers of %d heads of %d pairs, %d rotary tables; %s has %d, %d, %d, %d: not a control "
+                       "of it",
+                       c->path, c->n_layers, c->n_heads, c->n_pairs, c->n_ropes, v->path, v->n_layers, v->n_heads,
+                       v->n_pairs, v->n_ropes);
+    if (strcmp(c->ids_sha256, v->ids_sha256) != 0)
+        return rs_fail(err, RS_E_USAGE, "%s: read other tokens (SHA-256 %.12s) than %s (%.12s)", c->path, c->ids_sha256,
+                       v->path, v->ids_sha256);
+    return RS_OK;
+}
+
+/* What pictures draw of the control: control/NAME in v->derived. */
+static rs_status adopt_control(rs_report_view *v, rs_error *err) {
+    static const char *const names[] = {"by_frequency/q_share", "by_frequency/k_share", "by_frequency/zero_cost",
+                                        "by_frequency/unrotate_cost", "verdict/by_frequency"};
+    char name[RS_NAME_BYTES];
+    rs_status st = RS_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const rs_array *x = rs_view_array(v->control, names[i]);
+        rs_array *a = NULL;
+        if (x == NULL || x->n_dims != 3) continue;
+        snprintf(name, sizeof name, "control/%s", names[i]);
+        RS_TRY(rs_arrays_add(&v->derived, &a, err, name, x->stored_as, x->unit, x->long_name, 3, x->dim_names[0],
+                             x->dims[0], x->dim_names[1], x->dims[1], x->dim_names[2], x->dims[2]));
+        memcpy(a->data, x->data, (size_t)rs_array_size(x) * sizeof *x->data);
+    }
+out:
+    return st;
+}
+
+rs_status rs_report_view_open(const char *path, const char *control, const char *program, rs_report_view **out,
+                              rs_error *err) {
     rs_status st = RS_OK;
     rs_report_view *v = NULL;
     rs_store *s = NULL;
@@ -266,6 +309,11 @@ rs_status rs_report_view_open(const char *path, const char *program, rs_report_v
     RS_TRY(rs_view_purpose(v, err));
     RS_TRY(rs_view_derive(v, err));
     RS_TRY(rs_view_foretell(v, err));
+    if (control != NULL) {
+        RS_TRY(rs_report_view_open(control, NULL, program, &v->control, err));
+        RS_TRY(check_control(v, v->control, err));
+        RS_TRY(adopt_control(v, err));
+    }
     RS_TRY(rs_view_say(v, err));
     *out = v;
     v = NULL;
@@ -277,6 +325,7 @@ out:
 
 void rs_report_view_close(rs_report_view *v) {
     if (v == NULL) return;
+    rs_report_view_close(v->control);
     rs_arrays_deinit(&v->stored);
     rs_arrays_deinit(&v->derived);
     rs_json_free(v->model_files_root);

@@ -110,6 +110,8 @@ typedef struct rs_view_foretold {
 typedef struct rs_report_view {
     rs_arena *arena;
     const char *path, *program;
+    struct rs_report_view
+        *control; /* the same model with shuffled weights on the same tokens, owned; NULL: not given */
     /* facts of the run, "" or -1 or NaN when the file has none */
     const char *tool, *tool_version, *command_line, *created, *model_name, *model_path, *model_container, *family,
         *rope_words;
@@ -118,6 +120,7 @@ typedef struct rs_report_view {
     const char *task;                                  /* "" for a text */
     double answer_accuracy, answers_whole, answer_nll; /* of a task */
     int64_t task_items;
+    int64_t control_seed; /* > 0: this run is itself a control, by this seed */
     const char *warnings; /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
     double mean_nll, perplexity, seconds, tokens_per_second;
@@ -154,9 +157,12 @@ typedef struct rs_report_view {
     int n_bands, main_rope;
 } rs_report_view;
 
-/* Reads the run file and derives everything. Fails: what rs_store_open fails with; RS_E_FORMAT when the RoPE table or
- * the attributes that every run has are missing (named). Free with rs_report_view_close. */
-rs_status rs_report_view_open(const char *path, const char *program, rs_report_view **out, rs_error *err);
+/* Reads the run file and derives everything. control: run file of its control (audit --control), shown beside it; NULL:
+ * none. Fails: what rs_store_open fails with; RS_E_FORMAT when the RoPE table or the attributes that every run has are
+ * missing (named); RS_E_USAGE when the control is none, or one of another shape or of other tokens (found and expected
+ * are named). Free with rs_report_view_close. */
+rs_status rs_report_view_open(const char *path, const char *control, const char *program, rs_report_view **out,
+                              rs_error *err);
 void rs_report_view_close(rs_report_view *v); /* NULL is fine */
 
 /* Stored or derived array by name, NULL when the run has none (the probe was not run). */

@@ -75,6 +75,22 @@ static rs_status say_verdicts(rs_report_view *v, rs_error *err) {
     return rs_view_add_finding(v, "purpose", "fig-purpose", &t, err);
 }
 
+/* What the same sentence would be of weights that learned nothing. */
+static rs_status say_control(rs_report_view *v, rs_error *err) {
+    const rs_report_view *c = v->control;
+    rs_text t = {0};
+    char share[RS_SHOW_BYTES];
+    if (c == NULL || c->verdict_pairs == 0) return RS_OK;
+    rs_text_append(&t, "With the rows of every query and key projection in a random order (control)");
+    if (!isnan(c->mean_nll)) rs_text_printf(&t, ", at a loss of %.3f nats,", c->mean_nll);
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        rs_text_printf(&t, "%s %s %s", i ? "," : "", rs_show_percent(share, share_of(c, told[i].verdict)),
+                       told[i].words);
+    rs_text_printf(&t, "; %s stay undecided. What the control has as well was not necessarily learned.",
+                   rs_show_percent(share, share_of(c, RS_VERDICT_UNDECIDED)));
+    return rs_view_add_finding(v, "control", "fig-control", &t, err);
+}
+
 /* "+0.82", never "-0.00" of what is not below zero to the digits shown. */
 static void say_signed(rs_text *t, double x) {
     int digits = fabs(x) < 0.095 ? 4 : 2;
@@ -243,6 +259,7 @@ rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(say_task(v, err));
     RS_TRY(say_verdicts(v, err));
+    RS_TRY(say_control(v, err));
     RS_TRY(say_tried(v, err));
     RS_TRY(say_p_rope(v, err));
     RS_TRY(say_foretold(v, err));

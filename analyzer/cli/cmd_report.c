@@ -11,7 +11,7 @@
 
 typedef struct report_options {
     rs_strings arguments;
-    const char *output;
+    const char *output, *control;
     int format; /* 0: by the output's name */
     bool force, quiet;
 } report_options;
@@ -70,7 +70,8 @@ static rs_status run(const void *options, rs_error *err) {
     const report_options *o = options;
     rs_arena *arena = NULL;
     rs_labelled_run *runs = NULL;
-    rs_report_options ro = {.format = choose(o), .columns = columns(), .program = rs_program_version()};
+    rs_report_options ro = {
+        .format = choose(o), .columns = columns(), .control = o->control, .program = rs_program_version()};
     const char *output = o->output ? o->output : "-";
     char *temporary = NULL, size[32];
     rs_text t = {0};
@@ -98,6 +99,9 @@ static const rs_option table[] = {
      offsetof(report_options, output), false, 0, 0},
     {"format", 'f', RS_OPT_CHOICE, "auto|html|text|json|csv",
      "form of the report (default: auto, by the output's name)", offsetof(report_options, format), false, 0, 0},
+    {"control", 0, RS_OPT_FILE, "CONTROL.h5",
+     "beside a single run: what audit --control found on the same tokens, to see what is chance",
+     offsetof(report_options, control), false, 0, 0},
     {"force", 0, RS_OPT_FLAG, NULL, "replace FILE when it exists", offsetof(report_options, force), false, 0, 0},
     {"quiet", 'q', RS_OPT_FLAG, NULL, "no notes on stderr", offsetof(report_options, quiet), false, 0, 0},
     {0},
@@ -117,7 +121,8 @@ const rs_command rs_cmd_report = {
     .options_size = sizeof(report_options),
     .least_arguments = 1,
     .most_arguments = -1,
-    .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --format csv "
+    .examples = "ropescope report run.h5\nropescope report run.h5 -o report.html\nropescope report run.h5 --control "
+                "control.h5 -o report.html\nropescope report run.h5 --format csv "
                 "> pairs.csv\nropescope report RoPE=a.h5 RoPE=b.h5 NoPE=c.h5 NoPE=d.h5 -o comparison.html",
     .run = run,
 };

@@ -7,10 +7,12 @@ const shorten = r => (r.base ? `base ${short(r.base)}` : thinWords(r.words)) + `
 
 const [MEAN, MEDIAN, LOW, HIGH] = [0, 1, 2, 3];
 
-function byFrequency(key, rope, middle) {
-  const a = array('by_frequency/' + key);
+/* of: 'control/' for the run with shuffled weights, which is drawn as a line without its spread. */
+function byFrequency(key, rope, middle, of = '') {
+  const a = array(of + 'by_frequency/' + key);
   if (!a) return [];
-  const r = run.ropes[rope], points = d3.range(Math.min(a.dims[2], r.pairs)).map(p => ({ x: p, y: cell(a, rope, middle, p), lo: cell(a, rope, LOW, p), hi: cell(a, rope, HIGH, p) }));
+  const r = run.ropes[rope], spread = (s, p) => (of ? NaN : cell(a, rope, s, p));
+  const points = d3.range(Math.min(a.dims[2], r.pairs)).map(p => ({ x: p, y: cell(a, rope, middle, p), lo: spread(LOW, p), hi: spread(HIGH, p) }));
   return withHole(points.filter(d => !Number.isNaN(d.y)), r);
 }
 
@@ -27,7 +29,7 @@ function byRope(figure, draw) {
 
 function frequencyPlot(figure, o) {
   const draw = rope => {
-    const n = run.ropes[rope].pairs, series = o.series.map(s => ({ ...s, kind: 'line', points: byFrequency(s.key, rope, o.middle) })).filter(s => s.points.length);
+    const n = run.ropes[rope].pairs, series = o.series.map(s => ({ ...s, kind: 'line', points: byFrequency(s.key, rope, o.middle, s.of) })).filter(s => s.points.length);
     if (series.length === 0) return { stop() {} };
     const wave = p => (run.ropes[rope].wavelength[p] ? `wavelength ${num(run.ropes[rope].wavelength[p])}` : 'not rotated');
     return plot(figure, {
@@ -41,11 +43,14 @@ function frequencyPlot(figure, o) {
   byRope(figure, draw);
 }
 
+const controls = list => list.map(([key, name, colour]) => ({ key, name: name + ', control', colour, dashed: 2, of: 'control/' }));
+
 function normPicture(figure) {
   frequencyPlot(figure, {
     middle: MEAN,
-    series: [{ key: 'q_share', name: 'query', colour: 'var(--q)' }, { key: 'k_share', name: 'key', colour: 'var(--k)' }, { key: 'v_share', name: 'value', colour: 'var(--v)', dashed: true }],
-    y: series => ({ type: 'linear', domain: [0, 1.05 * d3.max(series, s => d3.max(s.points, d => d.hi))], label: 'share of a head’s norm' }),
+    series: [{ key: 'q_share', name: 'query', colour: 'var(--q)' }, { key: 'k_share', name: 'key', colour: 'var(--k)' }, { key: 'v_share', name: 'value', colour: 'var(--v)', dashed: true },
+      ...controls([['q_share', 'query', 'var(--q)'], ['k_share', 'key', 'var(--k)']])],
+    y: series => ({ type: 'linear', domain: [0, 1.05 * d3.max(series, s => d3.max(s.points, d => (Number.isFinite(d.hi) ? d.hi : d.y)))], label: 'share of a head’s norm' }),
     rules: n => [{ y: 1 / n, name: 'uniform' }],
   });
 }
@@ -53,7 +58,8 @@ function normPicture(figure) {
 function costPicture(figure) {
   frequencyPlot(figure, {
     middle: MEDIAN,
-    series: [{ key: 'zero_cost', name: 'zeroing', colour: 'var(--zero)' }, { key: 'unrotate_cost', name: 'un-rotating', colour: 'var(--unrotate)' }],
+    series: [{ key: 'zero_cost', name: 'zeroing', colour: 'var(--zero)' }, { key: 'unrotate_cost', name: 'un-rotating', colour: 'var(--unrotate)' },
+      ...controls([['zero_cost', 'zeroing', 'var(--zero)'], ['unrotate_cost', 'un-rotating', 'var(--unrotate)']])],
     y: series => ({ type: 'log', domain: logDomain(series.flatMap(s => s.points.flatMap(d => [d.y, d.lo, d.hi])), 6), label: 'of the logit variance' }),
     rules: () => [],
   });

@@ -130,6 +130,14 @@ def with_layer_bands(run):
         group.attrs["rankings"], group.attrs["keys"] = json.dumps(["low"] * len(rows)), json.dumps(["a key"] * len(rows))
 
 
+def as_control(run):
+    """What `audit --control 5` leaves: other numbers for the same tokens."""
+    with_purpose(run)
+    import h5py
+    with h5py.File(run, "r+") as f:
+        f.attrs["control"] = 5
+
+
 BINS = 129  # of frames of 256 positions
 
 
@@ -314,6 +322,40 @@ class Page(BrowserTest):
         self.assertIn("removed: rank correlation 1", legend)
         self.assertIn(f"no longer rotated: rank correlation {said[1]['kl']:.2g}"[:-1], legend)
         self.assertIn("240 edits, pairs removed: closed form", self.css("#answer").text)
+
+    def test_beside_its_control(self):
+        """--control sets the run beside one of shuffled weights: the same measures, curves under the curves; and takes no other run for it."""
+        import h5py
+        import numpy as np
+        run, other = (os.path.join(FOLDER, name) for name in ("smollm2-with_purpose.h5", "of-control.h5"))
+        page_of("smollm2", with_purpose)
+        subprocess.run([FAKE, "smollm2@9", other], check=True)
+        with self.assertRaises(subprocess.CalledProcessError) as refused:
+            subprocess.run([PROGRAM, "report", run, "--control", other], check=True, capture_output=True, text=True)
+        self.assertEqual(refused.exception.returncode, 2)
+        self.assertIn("not a run of audit --control", refused.exception.stderr)
+        as_control(other)
+        page = os.path.join(FOLDER, "beside-control.html")
+        subprocess.run([PROGRAM, "report", run, "--control", other, "-o", page, "--quiet"], check=True)
+        self.show(page)
+        self.check_whole()
+        with h5py.File(run) as f, h5py.File(other) as g:
+            idle = [100 * (x["contribution/verdict"][...] == 4).mean() for x in (f, g)]
+            shares = g["frequency_norm/k_share"][...].astype(float).mean((0, 1))
+        rows = [row.text for row in self.all("#fig-control tbody tr")]
+        self.assertIn("idle pairs " + " ".join(f"{x:.0f}%" for x in idle), rows)
+        self.assertIn("query, control", self.css("#fig-norm .legend").text)
+        np.testing.assert_allclose(self.js("Array.from(array('control/by_frequency/k_share').data).slice(0, 32)"), shares, rtol=1e-5)
+        self.assertIn("(control)", self.css("#answer").text)
+        said = json.loads(subprocess.run([PROGRAM, "report", run, "--control", other, "--format", "json"], check=True, capture_output=True).stdout)["control"]
+        self.assertEqual(said["seed"], 5)
+        found = {q["key"]: (q["model"], q["control"]) for q in said["quantities"]}
+        np.testing.assert_allclose(np.array(found["pairs_idle"]) * 100, idle, rtol=1e-5)
+        with h5py.File(other, "r+") as g:
+            g.attrs["ids_sha256"] = "another"
+        refused = subprocess.run([PROGRAM, "report", run, "--control", other], capture_output=True, text=True)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("read other tokens", refused.stderr)
 
     def test_halves_in_every_measure(self):
         """The switch shows what the file says of each measure: the least agreement of a layer."""
