@@ -31,7 +31,6 @@ enum {
 enum { RS_CH_SELF_BOUND, RS_CH_PREVIOUS_BOUND, RS_CH_TERMS };
 /* The same for every head: numbers of rows, and what agreement chance would give. */
 enum { RS_CR_ROWS, RS_CR_FIXED, RS_CR_FIXED_CHANCE, RS_CR_SHARE, RS_CR_SHARE_CHANCE, RS_CR_SINK, RS_CR_TERMS };
-enum { RS_RESAMPLES = 200 }; /* draws of the folds for the intervals of shares */
 
 enum { RS_TOP_FIXED = 256, RS_TOP_PART = 20 }; /* FASA's K; 5 % */
 static const double RS_SCALE_STEP = -0.1;

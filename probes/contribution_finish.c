@@ -221,17 +221,6 @@ out:
 
 /* ---- how sure the shares are ---- */
 
-/* Folds of sequences that have rows; their number. */
-static int filled_folds(const rs_array *rows, int64_t terms, int out[RS_FOLDS]) {
-    int n = 0;
-    for (int64_t i = 0; i < rows->dims[0] && i < RS_FOLDS; i++) {
-        if (rows->data[i * terms + RS_CR_ROWS] > 0) {
-            out[n++] = (int)i;
-        }
-    }
-    return n;
-}
-
 /* Weighted sums of one head: sum [RS_C_TERMS, F] over the folds; returns the rows. */
 static double draw_head(const rs_array *pair, const rs_array *rows, const int weight[RS_FOLDS], int64_t h, int64_t H,
                         int64_t F, double *sum) {
@@ -256,28 +245,23 @@ static rs_status finish_bootstrap(const sums *s, const rs_arrays *state, rs_arra
     rs_status st = RS_OK;
     const rs_array *pair = rs_arrays_find(state, "state/contribution/pair"),
                    *rows = rs_arrays_find(state, "state/contribution/rows");
-    int filled[RS_FOLDS];
+    int weight[RS_RESAMPLES][RS_FOLDS];
+    bool drawn = false;
     rs_array *a = NULL;
-    rs_rng draws;
     double *sum = NULL;
     RS_TRY(rs_arrays_add(out, &a, err, "contribution/verdict_bootstrap", RS_F32, "1",
                          "pairs of the layer by verdict, in draws of the folds of sequences with replacement", 2,
                          "resample", (int64_t)RS_RESAMPLES, "verdict", (int64_t)RS_VERDICTS));
     a->count = (int64_t)s->rows[RS_CR_ROWS];
-    int n = filled_folds(rows, rs_array_size(rows) / rows->dims[0], filled);
+    RS_TRY(rs_tally_draws(state, "state/contribution/sequences", weight, &drawn, err));
     RS_TRY(RS_NEW(&sum, (size_t)(RS_C_TERMS * s->F), err));
-    rs_rng_init(&draws, 1);
-    for (int b = 0; b < RS_RESAMPLES && n > 1; b++) {
-        int weight[RS_FOLDS] = {0};
+    for (int b = 0; b < RS_RESAMPLES && drawn; b++) {
         double *count = a->data + (int64_t)b * RS_VERDICTS;
-        for (int i = 0; i < n; i++) {
-            weight[filled[rs_rng_below(&draws, n)]]++;
-        }
         for (int x = 0; x < RS_VERDICTS; x++) {
             count[x] = 0;
         }
         for (int64_t h = 0; h < s->H; h++) {
-            double seen = draw_head(pair, rows, weight, h, s->H, s->F, sum);
+            double seen = draw_head(pair, rows, weight[b], h, s->H, s->F, sum);
             for (int64_t f = 0; f < s->F; f++) {
                 count[verdict_from(sum + f, s->F, seen)]++;
             }

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Features summed for every place, in the order of rs_pair_feature. */
 enum { F_ABS, F_ABS2, F_TOP, F_COUNT };
@@ -282,6 +283,47 @@ out:
     return st;
 }
 
+/* The share of each pair, mean over heads, in draws of the folds. Every fold has as many positions per sequence, so
+ * sums take the place of means. */
+static rs_status finish_bootstrap(const side *s, const rs_arrays *state, rs_arrays *out, rs_error *err) {
+    rs_status st = RS_OK;
+    int weight[RS_RESAMPLES][RS_FOLDS];
+    bool drawn = false;
+    rs_array *a = NULL;
+    double *sum = NULL; /* [F] of a head in a draw */
+    char name[RS_NAME_BYTES], raw[RS_NAME_BYTES];
+    snprintf(name, sizeof name, "frequency_norm/%s_share_bootstrap", s->letter);
+    snprintf(raw, sizeof raw, "state/frequency_norm/%s", s->letter);
+    const rs_array *folds = rs_arrays_find(state, raw); /* [fold, PLACES, H, F_COUNT, F] */
+    RS_TRY(rs_tally_draws(state, "state/frequency_norm/sequences", weight, &drawn, err));
+    RS_TRY(rs_arrays_add(out, &a, err, name, RS_F32, "1",
+                         "share of the pair, mean over heads, in draws of the folds of sequences with replacement", 2,
+                         "resample", (int64_t)RS_RESAMPLES, s->pairs, s->F));
+    a->count = (int64_t)s->rows;
+    RS_TRY(RS_NEW(&sum, (size_t)s->F, err));
+    for (int64_t b = 0; b < RS_RESAMPLES && drawn; b++) {
+        double *mean = a->data + b * s->F;
+        memset(mean, 0, (size_t)s->F * sizeof *mean);
+        for (int64_t h = 0; h < s->H; h++) {
+            double whole = 0.0;
+            for (int64_t f = 0; f < s->F; f++) {
+                sum[f] = 0.0;
+                for (int64_t i = 0; i < folds->dims[0] && i < RS_FOLDS; i++) {
+                    int64_t at = (((i * PLACES + PLACE_REST) * s->H + h) * F_COUNT + F_ABS) * s->F + f;
+                    sum[f] += weight[b][i] * folds->data[at];
+                }
+                whole += sum[f];
+            }
+            for (int64_t f = 0; f < s->F; f++) {
+                mean[f] += rs_tally_ratio(sum[f], whole) / (double)s->H;
+            }
+        }
+    }
+out:
+    rs_free(sum);
+    return st;
+}
+
 static rs_status finish_two_norm(const side *q, const side *k, rs_arrays *out, rs_error *err) {
     rs_status st = RS_OK;
     rs_array *a = NULL;
@@ -320,6 +362,7 @@ static rs_status finish(const rs_probe_facts *facts, int layer, const rs_arrays 
     for (int i = 0; i < 3; i++) {
         RS_TRY(open_side(&sides[i], facts, state, err));
         RS_TRY(finish_mean(&sides[i], out, err));
+        RS_TRY(finish_bootstrap(&sides[i], state, out, err));
     }
     for (int i = 0; i < 2; i++) {
         RS_TRY(finish_sink(&sides[i], out, err));

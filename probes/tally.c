@@ -1,9 +1,11 @@
 #include "probes/tally.h"
 
 #include "analyzer/base/alloc.h"
+#include "analyzer/base/rng.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 void rs_tally_zero(rs_array *a) {
     for (int64_t i = 0, n = rs_array_size(a); i < n; i++) {
@@ -64,6 +66,31 @@ rs_status rs_tally_number(const rs_arrays *state, const char *name, double *out,
 out:
     rs_free(sum);
     return st;
+}
+
+rs_status rs_tally_draws(const rs_arrays *state, const char *sequences, int weight[RS_RESAMPLES][RS_FOLDS], bool *drawn,
+                         rs_error *err) {
+    const rs_array *a = rs_arrays_find(state, sequences);
+    int filled[RS_FOLDS], n = 0;
+    rs_rng rng;
+    if (!a || a->n_dims != 1 || a->dims[0] > RS_FOLDS) {
+        return rs_fail(err, RS_E_MISMATCH, "raw state '%s' has not one axis of at most %d folds", sequences,
+                       (int)RS_FOLDS);
+    }
+    memset(weight, 0, sizeof(int[RS_RESAMPLES][RS_FOLDS]));
+    for (int i = 0; i < (int)a->dims[0]; i++) {
+        if (a->data[i] > 0) {
+            filled[n++] = i;
+        }
+    }
+    *drawn = n > 1;
+    rs_rng_init(&rng, 1);
+    for (int b = 0; b < RS_RESAMPLES && *drawn; b++) {
+        for (int i = 0; i < n; i++) {
+            weight[b][filled[rs_rng_below(&rng, n)]]++;
+        }
+    }
+    return RS_OK;
 }
 
 double rs_tally_ratio(double a, double b) { return b == 0.0 ? (double)NAN : a / b; }

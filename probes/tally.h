@@ -6,6 +6,7 @@
 #include "analyzer/base/array.h"
 #include "analyzer/base/status.h"
 #include "analyzer/forward/hook.h"
+#include "probes/probe.h"
 
 #include <stdint.h>
 
@@ -23,6 +24,14 @@ rs_status rs_tally_sum(const rs_arrays *state, const char *name, int first, int 
 rs_status rs_tally_cells(const rs_arrays *state, const char *name, int64_t expected, double **out, rs_error *err);
 /* The same for one number per fold (sequences). */
 rs_status rs_tally_number(const rs_arrays *state, const char *name, double *out, rs_error *err);
+
+/* Bootstrap over sequences: the filled folds drawn anew, with replacement. weight [RS_RESAMPLES, RS_FOLDS]: how often a
+ * fold stands in a draw; by the folds that "state/<probe>/sequences" says are filled, so that draw b is of the same
+ * sequences in every layer (and in every probe with as many folds). Returns false, and all weights 0, where fewer than
+ * two are filled: one says nothing about another. RS_E_MISMATCH when the array is missing or has more folds. */
+enum { RS_RESAMPLES = 200 };
+rs_status rs_tally_draws(const rs_arrays *state, const char *sequences, int weight[RS_RESAMPLES][RS_FOLDS], bool *drawn,
+                         rs_error *err);
 
 /* a / b; NaN when b is 0: a mean over nothing has no value. */
 double rs_tally_ratio(double a, double b);

@@ -89,6 +89,8 @@ static const char *const stored_names[] = {
     "frequency_norm/q_share",
     "frequency_norm/k_share",
     "frequency_norm/v_share",
+    "frequency_norm/q_share_bootstrap",
+    "frequency_norm/k_share_bootstrap",
     "frequency_norm/two_norm",
     "frequency_norm/q_top",
     "frequency_norm/k_top",

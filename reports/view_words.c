@@ -56,6 +56,43 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Ends of the 95 % interval of that sum: what drawing the sequences anew gives; false where nothing was drawn. Layers
+ * of a rope count by their heads. */
+static bool part_interval(const rs_report_view *v, const char *draws, bool keys, int rope, part p, double out[2],
+                          rs_error *err) {
+    const rs_array *a = rs_view_array(v, draws); /* [layer, resample, pair] */
+    const rs_view_rope *r = &v->ropes[rope];
+    double *sum = NULL;
+    int64_t n = a != NULL && a->n_dims == 3 ? a->dims[1] : 0;
+    if (n < 40 || RS_ARENA_NEW(v->arena, &sum, (size_t)n, err) != RS_OK) return false;
+    for (int64_t b = 0; b < n; b++) {
+        double heads = 0.0;
+        for (int i = 0; i < r->n_layers; i++) {
+            const rs_view_layer *l = &v->layers[r->layers[i]];
+            double weight = keys ? l->kv_heads : l->heads;
+            for (int f = p.first; f <= p.last; f++) sum[b] += weight * rs_view_cell(a, r->layers[i], b, f);
+            heads += weight;
+        }
+        sum[b] /= heads;
+        if (!isfinite(sum[b])) return false;
+    }
+    qsort(sum, (size_t)n, sizeof *sum, compare);
+    out[0] = sum[n / 40];
+    out[1] = sum[n - 1 - n / 40];
+    return true;
+}
+
+/* "33% (32% to 34%)" */
+static void say_interval(const rs_report_view *v, rs_text *t, bool keys, int rope, part p, rs_error *err) {
+    char share[RS_SHOW_BYTES], lo[RS_SHOW_BYTES], hi[RS_SHOW_BYTES];
+    double ends[2];
+    rs_text_append(
+        t, rs_show_percent(share, part_sum(v, keys ? "by_frequency/k_share" : "by_frequency/q_share", rope, p)));
+    if (part_interval(v, keys ? "frequency_norm/k_share_bootstrap" : "frequency_norm/q_share_bootstrap", keys, rope, p,
+                      ends, err))
+        rs_text_printf(t, " (%s to %s)", rs_show_percent(lo, ends[0]), rs_show_percent(hi, ends[1]));
+}
+
 /* Least and median of the finite cells of a [layer, head] array; false when there are none. */
 static bool least_and_median(const rs_report_view *v, const rs_array *a, double *least, double *median, rs_error *err) {
     double *x = NULL;
@@ -82,7 +119,9 @@ static void say_split_half(const rs_report_view *v, rs_text *t, rs_error *err) {
         rs_text_append(t, " (fewer than two sequences were read, so nothing says how stable this is).");
         return;
     }
-    rs_text_append(t, " (even against odd sequences: correlation over pairs ");
+    bool drawn = isfinite(rs_view_cell(rs_view_array(v, "frequency_norm/q_share_bootstrap"), 0, 0, 0));
+    rs_text_printf(t, " (%seven against odd sequences: correlation over pairs ",
+                   drawn ? "in brackets 95% of what drawing the sequences anew gives; " : "");
     say_correlation(t, median);
     rs_text_append(t, " in the median key head, ");
     say_correlation(t, least);
@@ -111,17 +150,18 @@ static void capitalise(rs_text *t, size_t at) {
     if (t->bytes > at && t->data[at] >= 'a' && t->data[at] <= 'z') t->data[at] = (char)(t->data[at] - 'a' + 'A');
 }
 
-static void say_shares(const rs_report_view *v, rs_text *t, int rope) {
+static void say_shares(const rs_report_view *v, rs_text *t, int rope, rs_error *err) {
     const rs_view_rope *r = &v->ropes[rope];
     part p = slow_part(r);
-    char q[RS_SHOW_BYTES], k[RS_SHOW_BYTES], u[RS_SHOW_BYTES], val[RS_SHOW_BYTES];
+    char u[RS_SHOW_BYTES], val[RS_SHOW_BYTES];
     size_t at = t->bytes;
     say_layers(v, t, r);
     say_part(t, r, p);
-    rs_text_printf(t, " %s %s of the query norm and %s of the key norm, against %s if all pairs were used alike",
-                   p.first == p.last ? "holds" : "hold",
-                   rs_show_percent(q, part_sum(v, "by_frequency/q_share", rope, p)),
-                   rs_show_percent(k, part_sum(v, "by_frequency/k_share", rope, p)),
+    rs_text_append(t, p.first == p.last ? " holds " : " hold ");
+    say_interval(v, t, false, rope, p, err);
+    rs_text_append(t, " of the query norm and ");
+    say_interval(v, t, true, rope, p, err);
+    rs_text_printf(t, " of the key norm, against %s if all pairs were used alike",
                    rs_show_percent(u, (double)(p.last - p.first + 1) / r->pairs));
     double values = part_sum(v, "by_frequency/v_share", rope, p);
     if (!isnan(values) && rs_view_array(v, "by_frequency/v_share")->dims[2] == r->pairs)
@@ -137,7 +177,7 @@ static rs_status say_norm(rs_report_view *v, rs_error *err) {
     for (int r = 0; r < v->n_ropes && said < 3; r++) {
         if (v->ropes[r].rotated == 0) continue;
         rs_text_append(&t, said++ ? ". " : "");
-        say_shares(v, &t, r);
+        say_shares(v, &t, r, err);
     }
     if (said == 0) return RS_OK;
     say_split_half(v, &t, err);

@@ -543,23 +543,42 @@ LAW(state_does_not_grow_with_tokens, check_size)
 LAW(short_sequences_are_finite_or_nan, check_lengths)
 LAW(failing_allocations_are_reported, check_allocation)
 
-/* Pairs of a layer by verdict. */
-static void count_verdicts(const run *r, int layer, double count[RS_VERDICTS]) {
+/* What a draw holds, [width]: pairs of the layer by verdict. */
+static void count_verdicts(const run *r, int layer, double *count, int64_t width) {
     const rs_array *a = rs_arrays_find(&r->results[layer], "contribution/verdict");
-    assert_non_null(a);
+    assert_int_equal(width, RS_VERDICTS);
     memset(count, 0, RS_VERDICTS * sizeof *count);
     for (int64_t i = 0; i < rs_array_size(a); i++) {
         count[(int)a->data[i]]++;
     }
 }
 
-/* Two folds have three draws: the one twice, the other twice, both. Each draw's verdicts are those of its sequences
- * alone, and all three occur. */
-static void draws_are_of_sequences(void **unused) {
-    (void)unused;
-    enum { DRAWS = 3 };
+/* The same: share of the query norm by pair, mean over heads. */
+static void mean_shares(const run *r, int layer, double *mean, int64_t width) {
+    const rs_array *a = rs_arrays_find(&r->results[layer], "frequency_norm/q_share");
+    assert_int_equal(width, a->dims[1]);
+    memset(mean, 0, (size_t)width * sizeof *mean);
+    for (int64_t i = 0; i < rs_array_size(a); i++) {
+        mean[i % width] += a->data[i] / (double)a->dims[0];
+    }
+}
+
+static bool alike(const double *a, const double *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabs(a[i] - b[i]) <= 1e-6 * fabs(b[i]))) { /* arrays are float32 in a store; sums in another order */
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Two folds have three draws: the one twice, the other twice, both. Each draw is that of its sequences alone, and all
+ * three occur. */
+static void check_draws(const char *probe, const char *name,
+                        void (*of_run)(const run *r, int layer, double *out, int64_t width)) {
+    enum { DRAWS = 3, MOST = 64 };
     static const uint64_t content[2] = {61, 62};
-    const rs_probe_kind *kind = rs_probe_find("contribution");
+    const rs_probe_kind *kind = rs_probe_find(probe);
     run of[DRAWS];
     fake_forward f;
     fake_open(&f, POSITIONS);
@@ -567,25 +586,26 @@ static void draws_are_of_sequences(void **unused) {
         run_probe(&f, kind, i < 2 ? &content[i] : content, NULL, i < 2 ? 1 : 2, &of[i]);
     }
     for (int l = 0; l < FAKE_LAYERS; l++) {
-        double want[DRAWS][RS_VERDICTS];
+        double want[DRAWS][MOST];
         int64_t times[DRAWS] = {0};
-        const rs_array *a = rs_arrays_find(&of[2].results[l], "contribution/verdict_bootstrap");
+        const rs_array *a = rs_arrays_find(&of[2].results[l], name);
         assert_non_null(a);
-        assert_true(a->dims[0] >= 100 && a->dims[1] == RS_VERDICTS);
+        int64_t width = a->dims[1];
+        assert_true(a->dims[0] >= 100 && width <= MOST);
         for (int i = 0; i < DRAWS; i++) {
-            count_verdicts(&of[i], l, want[i]);
+            of_run(&of[i], l, want[i], width);
         }
         for (int64_t b = 0; b < a->dims[0]; b++) {
             int i = 0;
-            while (i < DRAWS && memcmp(a->data + b * RS_VERDICTS, want[i], sizeof want[i]) != 0) {
+            while (i < DRAWS && !alike(a->data + b * width, want[i], width)) {
                 i++;
             }
             assert_true(i < DRAWS);
             times[i]++;
         }
-        assert_true(isnan(rs_arrays_find(&of[0].results[l], "contribution/verdict_bootstrap")->data[0]));
-        bool differ = memcmp(want[0], want[1], sizeof want[0]) != 0 && memcmp(want[0], want[2], sizeof want[0]) != 0 &&
-                      memcmp(want[1], want[2], sizeof want[1]) != 0;
+        assert_true(isnan(rs_arrays_find(&of[0].results[l], name)->data[0]));
+        bool differ =
+            !alike(want[0], want[1], width) && !alike(want[0], want[2], width) && !alike(want[1], want[2], width);
         if (differ) { /* both together half of the time */
             assert_true(times[0] > 0 && times[1] > 0 && times[2] > a->dims[0] / 4);
         }
@@ -594,6 +614,12 @@ static void draws_are_of_sequences(void **unused) {
         drop(&of[i]);
     }
     fake_close(&f);
+}
+
+static void draws_are_of_sequences(void **unused) {
+    (void)unused;
+    check_draws("contribution", "contribution/verdict_bootstrap", count_verdicts);
+    check_draws("frequency_norm", "frequency_norm/q_share_bootstrap", mean_shares);
 }
 
 static void the_default_set_stands_first(void **unused) {

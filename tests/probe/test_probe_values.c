@@ -195,6 +195,18 @@ static void norms_of(world *w, const char *letter, vector_at at, int64_t heads, 
     expect(w, name, rms, heads * F);
     snprintf(name, sizeof name, "frequency_norm/%s_share", letter);
     expect(w, name, share, heads * F);
+    /* Which draws there are is test_probe_laws.c's; the shares of each are of one whole. */
+    snprintf(name, sizeof name, "frequency_norm/%s_share_bootstrap", letter);
+    const rs_array *draws = rs_arrays_find(w->results, name);
+    assert_non_null(draws);
+    for (int64_t b = 0; b < draws->dims[0]; b++) {
+        double all = 0;
+        for (int64_t f = 0; f < F; f++) {
+            all += draws->data[b * F + f];
+        }
+        assert_true(fabs(all - 1) < 1e-6);
+    }
+    w->seen++;
     if (rotated) {
         snprintf(name, sizeof name, "frequency_norm/%s_mean_sink", letter);
         expect(w, name, sink, heads * F);

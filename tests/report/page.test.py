@@ -130,6 +130,17 @@ def with_layer_bands(run):
         group.attrs["rankings"], group.attrs["keys"] = json.dumps(["low"] * len(rows)), json.dumps(["a key"] * len(rows))
 
 
+def with_draws(run):
+    """Shares of norms in draws of the sequences, as the default probes leave them."""
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        random = np.random.default_rng(13)
+        for side in "qk":
+            share = f[f"frequency_norm/{side}_share"][...].astype(float).mean(1)
+            f[f"frequency_norm/{side}_share_bootstrap"][...] = (share[:, None] * random.normal(1, 0.2, (len(share), 200, share.shape[1]))).astype("f4")
+
+
 def as_control(run):
     """What `audit --control 5` leaves: other numbers for the same tokens."""
     with_purpose(run)
@@ -356,6 +367,21 @@ class Page(BrowserTest):
         refused = subprocess.run([PROGRAM, "report", run, "--control", other], capture_output=True, text=True)
         self.assertEqual(refused.returncode, 2)
         self.assertIn("read other tokens", refused.stderr)
+
+    def test_intervals_of_shares(self):
+        """Behind the share of the slowest quarter stand 2.5 and 97.5 % of what the draws of the sequences give."""
+        import h5py
+        import numpy as np
+        self.open("smollm2", change=with_draws)
+        percent = lambda x: f"{100 * x:.2g}%"
+        with h5py.File(os.path.join(FOLDER, "smollm2-with_draws.h5")) as f:
+            words = []
+            for side in "qk":
+                draws = np.sort(f[f"frequency_norm/{side}_share_bootstrap"][...].astype(float)[..., 24:].sum(2).mean(0))
+                share = f[f"frequency_norm/{side}_share"][...].astype(float).mean((0, 1))[24:].sum()
+                words.append(f"{percent(share)} ({percent(draws[5])} to {percent(draws[194])})")
+        self.assertIn(f"hold {words[0]} of the query norm and {words[1]} of the key norm", self.css("#answer").text)
+        self.assertIn("in brackets 95% of what drawing the sequences anew gives", self.css("#answer").text)
 
     def test_halves_in_every_measure(self):
         """The switch shows what the file says of each measure: the least agreement of a layer."""

@@ -44,6 +44,7 @@ static int64_t axis_length(const rs_fake_shape *f, const char *axis, size_t n) {
                  {"sequence", f->sequences},
                  {"position", f->context},
                  {"distance_class", 7},
+                 {"resample", 200},
                  {"map_row", 32},
                  {"map_column", 32},
                  {"fold", 16},

@@ -142,6 +142,13 @@ static double share(const shape *f, const int64_t *at, value_fn *mean) {
 static double q_share(const shape *f, const int64_t *at) { return share(f, at, q_mean); }
 static double k_share(const shape *f, const int64_t *at) { return share(f, at, k_mean); }
 static double v_share(const shape *f, const int64_t *at) { return share(f, at, v_mean); }
+/* In place of the mean over heads that of the first one, which is cheaper and as good. */
+static double draw(const shape *f, const int64_t *at, value_fn *mean) {
+    return share(f, (int64_t[]){at[0], 0, at[2]}, mean) * (1.0 + 0.01 * noise(f, 45, at[0], at[1], at[2]));
+}
+static double q_draw(const shape *f, const int64_t *at) { return draw(f, at, q_mean); }
+static double k_draw(const shape *f, const int64_t *at) { return draw(f, at, k_mean); }
+static double v_draw(const shape *f, const int64_t *at) { return draw(f, at, v_mean); }
 static double two_norm(const shape *f, const int64_t *at) {
     return q_mean(f, at) * k_mean(f, (int64_t[]){at[0], key_head(f, at[1]), at[2]});
 }
@@ -373,6 +380,12 @@ const fake_array fake_arrays[] = {
     {NORM "q_share", LHP, "1", "mean norm of the pair of q / sum over pairs", RS_F32, q_share, true},
     {NORM "k_share", LKP, "1", "mean norm of the pair of k / sum over pairs", RS_F32, k_share, true},
     {NORM "v_share", "layer,kv_head,v_pair", "1", "mean norm of the pair of v / sum over pairs", RS_F32, v_share, true},
+    {NORM "q_share_bootstrap", "layer,resample,pair", "1", "share of the pair of q in draws of the sequences", RS_F32,
+     q_draw, true},
+    {NORM "k_share_bootstrap", "layer,resample,pair", "1", "share of the pair of k in draws of the sequences", RS_F32,
+     k_draw, true},
+    {NORM "v_share_bootstrap", "layer,resample,v_pair", "1", "share of the pair of v in draws of the sequences", RS_F32,
+     v_draw, true},
     {NORM "two_norm", LHP, "1", "E|q| E|k| of the pair", RS_F32, two_norm, true},
     {NORM "q_top", LHP, "1", "share of tokens whose largest q norm is in the pair", RS_F32, q_top, true},
     {NORM "k_top", LKP, "1", "share of tokens whose largest k norm is in the pair", RS_F32, k_top, true},
