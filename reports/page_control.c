@@ -16,7 +16,7 @@ void rs_page_control(rs_text *out, const rs_report_view *v) {
     if (v->control == NULL) return;
     rs_text_append(out,
                    "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"The run and its control\"><table "
-                   "class=\"short\"><thead><tr><th scope=\"col\" class=\"t\">measure</th><th scope=\"col\">the "
+                   "class=\"short beside\"><thead><tr><th scope=\"col\" class=\"t\">measure</th><th scope=\"col\">the "
                    "model</th><th scope=\"col\">its control</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < rs_quantities_count; i++) {
         const rs_quantity *q = &rs_quantities[i];

@@ -82,18 +82,20 @@ static bool part_interval(const rs_report_view *v, const char *draws, bool keys,
     return true;
 }
 
-/* "33% (32% to 34%)" */
+/* "33% (32% to 34%)", with as many digits as tell the ends apart: 33.1% (32.9% to 33.3%). */
 static void say_interval(const rs_report_view *v, rs_text *t, bool keys, int rope, part p, rs_error *err) {
-    char share[RS_SHOW_BYTES], lo[RS_SHOW_BYTES], hi[RS_SHOW_BYTES];
-    double ends[2];
-    rs_text_append(
-        t, rs_show_percent(share, part_sum(v, keys ? "by_frequency/k_share" : "by_frequency/q_share", rope, p)));
-    if (part_interval(v, keys ? "frequency_norm/k_share_bootstrap" : "frequency_norm/q_share_bootstrap", keys, rope, p,
-                      ends, err))
-        rs_text_printf(t, " (%s to %s)", rs_show_percent(lo, ends[0]), rs_show_percent(hi, ends[1]));
+    char share[RS_SHOW_BYTES];
+    double ends[2] = {NAN, NAN}, x = part_sum(v, keys ? "by_frequency/k_share" : "by_frequency/q_share", rope, p);
+    const char *draws = keys ? "frequency_norm/k_share_bootstrap" : "frequency_norm/q_share_bootstrap";
+    if (!part_interval(v, draws, keys, rope, p, ends, err)) {
+        rs_text_append(t, rs_show_percent(share, x));
+        return;
+    }
+    double wide = 100.0 * (ends[1] - ends[0]);
+    int digits = wide >= 2.0 ? 0 : wide >= 0.2 ? 1 : 2;
+    rs_text_printf(t, "%.*f%% (%.*f%% to %.*f%%)", digits, 100.0 * x, digits, 100.0 * ends[0], digits, 100.0 * ends[1]);
 }
 
-/* Least and median of the finite cells of a [layer, head] array; false when there are none. */
 static bool least_and_median(const rs_report_view *v, const rs_array *a, double *least, double *median, rs_error *err) {
     double *x = NULL;
     int64_t n = 0;

@@ -373,13 +373,13 @@ class Page(BrowserTest):
         import h5py
         import numpy as np
         self.open("smollm2", change=with_draws)
-        percent = lambda x: f"{100 * x:.2g}%"
         with h5py.File(os.path.join(FOLDER, "smollm2-with_draws.h5")) as f:
             words = []
             for side in "qk":
                 draws = np.sort(f[f"frequency_norm/{side}_share_bootstrap"][...].astype(float)[..., 24:].sum(2).mean(0))
                 share = f[f"frequency_norm/{side}_share"][...].astype(float).mean((0, 1))[24:].sum()
-                words.append(f"{percent(share)} ({percent(draws[5])} to {percent(draws[194])})")
+                wide = 100 * (draws[194] - draws[5])  # as many digits as tell the ends apart
+                words.append("{0:.{3}f}% ({1:.{3}f}% to {2:.{3}f}%)".format(100 * share, 100 * draws[5], 100 * draws[194], 0 if wide >= 2 else 1 if wide >= 0.2 else 2))
         self.assertIn(f"hold {words[0]} of the query norm and {words[1]} of the key norm", self.css("#answer").text)
         self.assertIn("in brackets 95% of what drawing the sequences anew gives", self.css("#answer").text)
 
