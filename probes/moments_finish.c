@@ -48,23 +48,26 @@ static void prepare(sums *s) {
     }
 }
 
-static rs_status open_sums(sums *s, const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_error *err) {
+/* Of the folds first, first + step, ... */
+static rs_status open_sums(sums *s, const rs_probe_facts *facts, int layer, const rs_arrays *state, int first, int step,
+                           rs_error *err) {
     rs_status st = RS_OK;
     const rs_layer *l = &facts->graph->layers[layer];
-    double sequences = 0.0;
+    double *sequences = NULL;
     *s = (sums){.layer = l, .T = facts->positions, .H = l->heads, .K = l->kv_heads, .F = l->rope.n_pairs};
-    RS_TRY(rs_tally_number(state, "state/moments/sequences", &sequences, err));
-    s->rows = sequences * (double)(s->T - 1);
-    RS_TRY(rs_tally_cells(state, "state/moments/q", s->H * RS_MOMENT_FEATURES * s->F, &s->q, err));
-    RS_TRY(rs_tally_cells(state, "state/moments/k", s->K * RS_MOMENT_FEATURES * s->F, &s->k, err));
-    RS_TRY(rs_tally_cells(state, "state/moments/sample", s->H * RS_SAMPLES * s->F, &s->sample, err));
-    RS_TRY(rs_tally_cells(state, "state/moments/sample_head", s->H * RS_HEAD_TERMS, &s->heads, err));
+    RS_TRY(rs_tally_part(state, "state/moments/sequences", first, step, 1, &sequences, err));
+    s->rows = sequences[0] * (double)(s->T - 1);
+    RS_TRY(rs_tally_part(state, "state/moments/q", first, step, s->H * RS_MOMENT_FEATURES * s->F, &s->q, err));
+    RS_TRY(rs_tally_part(state, "state/moments/k", first, step, s->K * RS_MOMENT_FEATURES * s->F, &s->k, err));
+    RS_TRY(rs_tally_part(state, "state/moments/sample", first, step, s->H * RS_SAMPLES * s->F, &s->sample, err));
+    RS_TRY(rs_tally_part(state, "state/moments/sample_head", first, step, s->H * RS_HEAD_TERMS, &s->heads, err));
     RS_TRY(RS_NEW(&s->zero, (size_t)s->F, err));
     RS_TRY(RS_NEW(&s->unrotate, (size_t)s->F, err));
     RS_TRY(RS_NEW(&s->gain, (size_t)s->F, err));
     RS_TRY(RS_NEW(&s->variance, (size_t)s->H, err));
     prepare(s);
 out:
+    rs_free(sequences);
     return st;
 }
 
@@ -161,6 +164,43 @@ static void group_costs(const sums *s, const double *per_head, double *group) {
     }
 }
 
+/* The closed form, as softmax sees it, of one pair in the units of the logit. */
+static double closed_cost(const sums *s, const rs_causal *causal, int64_t h, int64_t f) {
+    rs_pair_moments q = pair_moments(s, s->q, h, f), k = pair_moments(s, s->k, key_head(s, h), f);
+    return s->gain[f] * s->gain[f] * rs_cost_centred(&causal[f], &q, &k);
+}
+
+/* Even against odd sequences: half [2]. In place of costs over the head's variance costs as they are, which a
+ * correlation over its pairs does not tell apart. An empty half has no value. */
+static rs_status finish_cost_halves(const sums half[2], const change *c, rs_arrays *out, rs_error *err) {
+    rs_status st = RS_OK;
+    const sums *s = &half[0];
+    double *cells = NULL, *cost[2] = {NULL, NULL};
+    char name[RS_NAME_BYTES], text[RS_LONG_NAME_BYTES];
+    snprintf(name, sizeof name, "%s_cost_split_half", c->word);
+    snprintf(text, sizeof text,
+             "correlation over pairs of the closed-form costs of %s of even and of odd sequences; no value when one "
+             "half is empty",
+             c->text);
+    RS_TRY(add(out, name, text, "head", s->H, NULL, 0, half[0].rows + half[1].rows, &cells, err));
+    for (int i = 0; i < 2; i++) {
+        RS_TRY(RS_NEW(&cost[i], (size_t)s->F, err));
+    }
+    for (int64_t h = 0; h < s->H; h++) {
+        for (int i = 0; i < 2; i++) {
+            const rs_causal *causal = c->centred == RS_SAMPLE_DROP ? half[i].zero : half[i].unrotate;
+            for (int64_t f = 0; f < s->F; f++) {
+                cost[i][f] = closed_cost(&half[i], causal, h, f);
+            }
+        }
+        cells[h] = rs_tally_correlation(cost[0], cost[1], s->F);
+    }
+out:
+    rs_free(cost[0]);
+    rs_free(cost[1]);
+    return st;
+}
+
 static rs_status finish_change(const sums *s, const change *c, const rs_causal *causal, rs_arrays *out, rs_error *err) {
     rs_status st = RS_OK;
     double *centred = NULL, *raw = NULL, *sampled = NULL, *group = NULL, *fit = NULL;
@@ -179,7 +219,7 @@ static rs_status finish_change(const sums *s, const change *c, const rs_causal *
             rs_pair_moments q = pair_moments(s, s->q, h, f), k = pair_moments(s, s->k, key_head(s, h), f);
             double gain2 = s->gain[f] * s->gain[f], sum = s->sample[(h * RS_SAMPLES + c->centred) * s->F + f];
             int64_t at = h * s->F + f;
-            centred[at] = rs_tally_ratio(gain2 * rs_cost_centred(&causal[f], &q, &k), s->variance[h]);
+            centred[at] = rs_tally_ratio(closed_cost(s, causal, h, f), s->variance[h]);
             raw[at] = rs_tally_ratio(gain2 * rs_cost_raw(&causal[f], &q, &k), s->variance[h]);
             sampled[at] = rs_tally_ratio(rs_tally_ratio(sum, s->sampled), s->variance[h]);
         }
@@ -350,14 +390,18 @@ out:
 rs_status rs_moments_finish(const rs_probe_facts *facts, int layer, const rs_arrays *state, rs_arrays *out,
                             rs_error *err) {
     rs_status st = RS_OK;
-    sums s = {0};
+    sums s = {0}, half[2] = {{0}, {0}};
     mean_curve curve = {0};
-    RS_TRY(open_sums(&s, facts, layer, state, err));
+    RS_TRY(open_sums(&s, facts, layer, state, 0, 1, err));
+    RS_TRY(open_sums(&half[0], facts, layer, state, 0, 2, err));
+    RS_TRY(open_sums(&half[1], facts, layer, state, 1, 2, err));
     RS_TRY(open_curve(&s, &curve, err));
     RS_TRY(finish_side(&s, "q", "head", s.H, s.q, out, err));
     RS_TRY(finish_side(&s, "k", "kv_head", s.K, s.k, out, err));
     RS_TRY(finish_change(&s, &CHANGES[0], s.zero, out, err));
     RS_TRY(finish_change(&s, &CHANGES[1], s.unrotate, out, err));
+    RS_TRY(finish_cost_halves(half, &CHANGES[0], out, err));
+    RS_TRY(finish_cost_halves(half, &CHANGES[1], out, err));
     RS_TRY(finish_variance(&s, out, err));
     RS_TRY(finish_curve(&s, &curve, out, err));
     RS_TRY(finish_closed_shares(&s, &curve, out, err));
@@ -365,5 +409,7 @@ rs_status rs_moments_finish(const rs_probe_facts *facts, int layer, const rs_arr
 out:
     close_curve(&curve);
     close_sums(&s);
+    close_sums(&half[0]);
+    close_sums(&half[1]);
     return st;
 }

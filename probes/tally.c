@@ -46,16 +46,21 @@ out:
     return st;
 }
 
-rs_status rs_tally_cells(const rs_arrays *state, const char *name, int64_t expected, double **out, rs_error *err) {
+rs_status rs_tally_part(const rs_arrays *state, const char *name, int first, int step, int64_t expected, double **out,
+                        rs_error *err) {
     rs_status st = RS_OK;
     int64_t cells = 0;
-    RS_TRY(rs_tally_sum(state, name, 0, 1, out, &cells, err));
+    RS_TRY(rs_tally_sum(state, name, first, step, out, &cells, err));
     if (cells != expected) {
         st = rs_fail(err, RS_E_MISMATCH, "raw state '%s' has %lld cells per fold, expected %lld", name,
                      (long long)cells, (long long)expected);
     }
 out:
     return st;
+}
+
+rs_status rs_tally_cells(const rs_arrays *state, const char *name, int64_t expected, double **out, rs_error *err) {
+    return rs_tally_part(state, name, 0, 1, expected, out, err);
 }
 
 rs_status rs_tally_number(const rs_arrays *state, const char *name, double *out, rs_error *err) {

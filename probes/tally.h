@@ -20,6 +20,9 @@ rs_status rs_tally_declare_sequences(rs_arrays *state, const char *probe, const 
  * of them (cells may be NULL). Free with rs_free. RS_E_MISMATCH when the array is missing. */
 rs_status rs_tally_sum(const rs_arrays *state, const char *name, int first, int step, double **out, int64_t *cells,
                        rs_error *err);
+/* The same; RS_E_MISMATCH when the array has not `expected` cells. */
+rs_status rs_tally_part(const rs_arrays *state, const char *name, int first, int step, int64_t expected, double **out,
+                        rs_error *err);
 /* The same over all folds; RS_E_MISMATCH when the array has not `expected` cells. */
 rs_status rs_tally_cells(const rs_arrays *state, const char *name, int64_t expected, double **out, rs_error *err);
 /* The same for one number per fold (sequences). */

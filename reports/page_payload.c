@@ -37,6 +37,8 @@ static const struct {
     {"moments/k_concentration", RS_PACK_BYTE},
     {"frequency_norm/q_split_half", RS_PACK_PLAIN},
     {"frequency_norm/k_split_half", RS_PACK_PLAIN},
+    {"moments/zero_cost_split_half", RS_PACK_PLAIN},
+    {"moments/unrotate_cost_split_half", RS_PACK_PLAIN},
     {"angular_spectrum/mean_logit_split_half", RS_PACK_PLAIN},
     {"utility/split_half", RS_PACK_PLAIN},
     {"attention_pattern/split_half", RS_PACK_PLAIN},

@@ -83,7 +83,8 @@ static const rs_page_marker markers[] = {
 #define PREDICTED "contribution/kl_zero_predicted contribution/kl_unrotate_predicted"
 #define FORETOLD "reliability/foretold_zero reliability/foretold_unrotate"
 #define HALVES                                                                                                         \
-    "frequency_norm/q_split_half frequency_norm/k_split_half angular_spectrum/mean_logit_split_half "                  \
+    "frequency_norm/q_split_half frequency_norm/k_split_half moments/zero_cost_split_half "                            \
+    "angular_spectrum/mean_logit_split_half "                                                                          \
     "utility/split_half attention_pattern/split_half"
 #define AGREEMENT "contribution/verdict_split_half"
 #define CONTROL "control/by_frequency/q_share control/by_frequency/zero_cost control/verdict/by_frequency"

@@ -112,6 +112,8 @@ static const char *const stored_names[] = {
     "moments/unrotate_cost_raw",
     "moments/zero_cost_sampled",
     "moments/unrotate_cost_sampled",
+    "moments/zero_cost_split_half",
+    "moments/unrotate_cost_split_half",
     "moments/zero_cost_group",
     "moments/unrotate_cost_group",
     "moments/logit_variance",

@@ -158,6 +158,7 @@ function colourOf(name) {
 /* What even and odd sequences were compared in, head by head; correlations are shown as what they lack of 1. */
 const splitQuantities = [
   { name: 'norms of the pairs', axis: '1 − r over pairs', of: r => 1 - r, sides: [['query heads', 'frequency_norm/q_split_half', 'n_heads', 'var(--q)', true], ['key heads', 'frequency_norm/k_split_half', 'n_kv_heads', 'var(--k)', false]] },
+  { name: 'costs of the pairs', axis: '1 − r over pairs', of: r => 1 - r, sides: [['zeroing', 'moments/zero_cost_split_half', 'n_heads', 'var(--zero)', false], ...(run.rotates ? [['un-rotating', 'moments/unrotate_cost_split_half', 'n_heads', 'var(--unrotate)', true]] : [])] },
   { name: 'mean logit by distance', axis: '1 − r over distances', of: r => 1 - r, sides: [['heads', 'angular_spectrum/mean_logit_split_half', 'n_heads', 'var(--q)', true]] },
   { name: 'utility', axis: '1 − r over components', of: r => 1 - r, sides: [['heads', 'utility/split_half', 'n_heads', 'var(--q)', true]] },
   { name: 'previous, first, diagonal', axis: 'largest difference', of: x => x, sides: [['heads', 'attention_pattern/split_half', 'n_heads', 'var(--q)', true]] },

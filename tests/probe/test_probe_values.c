@@ -294,9 +294,9 @@ typedef struct mean_of {
     double abs, abs2, n;
 } mean_of;
 
-static mean_of averages(const world *w, vector_at at, int64_t h, int64_t f) {
+static mean_of averages_of(const world *w, vector_at at, int64_t h, int64_t f, int first, int step) {
     mean_of m = {0};
-    for (int s = 0; s < SEQUENCES; s++) {
+    for (int s = first; s < SEQUENCES; s += step) {
         for (int64_t t = 1; t < w->T; t++) {
             double complex z = at(w, s, t, h, f);
             m.z += z;
@@ -309,6 +309,8 @@ static mean_of averages(const world *w, vector_at at, int64_t h, int64_t f) {
     }
     return (mean_of){m.z / m.n, m.square / m.n, m.unit / m.n, m.abs / m.n, m.abs2 / m.n, m.n};
 }
+
+static mean_of averages(const world *w, vector_at at, int64_t h, int64_t f) { return averages_of(w, at, h, f, 0, 1); }
 
 static void directions_of(world *w, const char *letter, vector_at at, int64_t heads) {
     static const char *const SUFFIX[4] = {"mean_re", "mean_im", "concentration", "concentration_unit"};
@@ -427,6 +429,24 @@ static sampled sample_head(const world *w, int64_t h) {
     return out;
 }
 
+/* Closed-form costs of even against those of odd sequences, head by head. */
+static void check_cost_halves(world *w, bool unrotate) {
+    double *r = cells(w->H), *half[2] = {cells(w->F), cells(w->F)};
+    for (int64_t h = 0; h < w->H; h++) {
+        for (int64_t f = 0; f < w->F; f++) {
+            double g = w->layer->scale * w->layer->rope.factor[f] * w->layer->rope.factor[f];
+            for (int i = 0; i < 2; i++) {
+                mean_of q = averages_of(w, query, h, f, i, 2), k = averages_of(w, key, h * w->K / w->H, f, i, 2);
+                half[i][f] = g * g * cost(w, &q, &k, w->layer->rope.theta[f], unrotate, true);
+            }
+        }
+        r[h] = pearson(half[0], half[1], w->F);
+    }
+    expect(w, unrotate ? "moments/unrotate_cost_split_half" : "moments/zero_cost_split_half", r, w->H);
+    free(half[0]);
+    free(half[1]);
+}
+
 static void check_costs(world *w) {
     static const char *const NAME[2] = {"zero", "unrotate"};
     sampled *heads = calloc((size_t)w->H, sizeof *heads);
@@ -463,6 +483,8 @@ static void check_costs(world *w) {
         snprintf(name, sizeof name, "moments/%s_cost_group", NAME[c]);
         expect(w, name, group, w->K * w->F);
     }
+    check_cost_halves(w, false);
+    check_cost_halves(w, true);
     expect(w, "moments/logit_variance", variance, w->H);
     free(heads);
 }

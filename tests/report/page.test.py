@@ -388,13 +388,13 @@ class Page(BrowserTest):
         import h5py
         self.open("smollm2", change=as_deep)
         with h5py.File(os.path.join(FOLDER, "smollm2-as_deep.h5")) as f:
-            want = [(1 - f["angular_spectrum/mean_logit_split_half"][0].astype(float)).max(), (1 - f["utility/split_half"][0].astype(float)).max(),
+            want = [(1 - f["moments/zero_cost_split_half"][0].astype(float)).max(), (1 - f["angular_spectrum/mean_logit_split_half"][0].astype(float)).max(), (1 - f["utility/split_half"][0].astype(float)).max(),
                     f["attention_pattern/split_half"][0].astype(float).max()]
         for i, x in enumerate(want, 1):
             self.js(f"(s => {{ s.value = '{i}'; s.dispatchEvent(new Event('change')); }})(document.querySelector('#fig-split select'))")
             self.css("#fig-split svg[role=img]").send_keys(Keys.ARROW_RIGHT)
             said = self.css("#fig-split output").text
-            self.assertAlmostEqual(float(said.split("= ")[1]), x, delta=0.006 * x, msg=said)  # three digits
+            self.assertAlmostEqual(float(re.search(r"= ([\d.]+)", said).group(1)), x, delta=0.006 * x, msg=said)  # three digits
 
     def test_damaged_ablations_are_refused(self):
         try:
