@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -211,6 +212,30 @@ class Ablate(unittest.TestCase):
             np.testing.assert_allclose((nll - base).mean(1), a["ablation/delta_nll"][...], atol=1e-12)
             tokens = a["loss/token_nll"][...]
             np.testing.assert_allclose(np.nanmean(tokens, 1), base, rtol=1e-12)
+
+    def test_ctrl_c_keeps_what_was_measured(self):
+        """Stopped between two edits: exit code 130, the run whole and with the rows so far; the same command goes on from there."""
+        rows = [" ".join(str((7 * i * i + 3 * s) % self.config["vocab_size"]) for i in range(512)) for s in range(3)]
+        (self.folder / "ids.txt").write_text("\n".join(rows) + "\n")
+        (self.folder / "run.h5").unlink()
+        self.audit()
+        shutil.copyfile(self.folder / "run.h5", self.folder / "one.h5")
+        whole = ["-e", "band", "--layers", "--seeds", "6"]
+        p = subprocess.Popen([PROGRAM, "ablate", "run.h5", "--ids", "ids.txt", "--device", "cpu", *whole], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        seen = b""
+        while b"ablation" not in seen and p.poll() is None:  # the progress line
+            seen += os.read(p.stderr.fileno(), 4096)
+        self.assertIsNone(p.poll(), "all was measured before it could be stopped: make it longer")
+        p.send_signal(signal.SIGINT)
+        _, message = p.communicate(timeout=120)
+        self.assertEqual(p.returncode, 130, message)
+        self.assertIn(b"cancelled", message)
+        with h5py.File(self.folder / "run.h5") as f:
+            kept = [k for k in json.loads(f["ablation"].attrs["keys"])]
+        one, two = self.ablate(*whole, out="one.h5"), self.ablate(*whole)
+        self.assertTrue(0 < len(kept) < len(one), len(kept))
+        self.assertEqual(one, two)
+        self.assertEqual(sorted(p.name for p in self.folder.glob("run.h5*")), ["run.h5"])
 
     def test_catalogue(self):
         rows = self.ablate("-e", "p-rope", "--seeds", "2")
