@@ -13,14 +13,16 @@ enum { MOST_CONTEXT = 1 << 28 };
 static const struct {
     const char *name;
     bool text;
-    int64_t items; /* by default; 0: as many as fit */
+    enum { NO_FILE, MAY, MUST } file; /* do the items come from one? */
+    int64_t items;                    /* by default; 0: as many as fit */
     int64_t cue;
     bool apart; /* is the repetition at a distance, or does it follow at once? */
 } tasks[RS_TASKS] = {
-    [RS_TASK_KEY_VALUE] = {"key-value", true, 16, 0, false},
-    [RS_TASK_NEEDLE] = {"needle", true, 1, 0, false},
-    [RS_TASK_INDUCTION] = {"induction", false, 0, 1, false},
-    [RS_TASK_COPY] = {"copy", false, 32, 4, true},
+    [RS_TASK_KEY_VALUE] = {"key-value", true, MAY, 16, 0, false},
+    [RS_TASK_NEEDLE] = {"needle", true, NO_FILE, 1, 0, false},
+    [RS_TASK_QA] = {"qa", true, MUST, 0, 0, false},
+    [RS_TASK_INDUCTION] = {"induction", false, NO_FILE, 0, 1, false},
+    [RS_TASK_COPY] = {"copy", false, NO_FILE, 32, 4, true},
 };
 
 const char *rs_task_name(rs_task_kind k) { return tasks[k].name; }
@@ -117,8 +119,16 @@ out:
 static rs_status check_options(const rs_task_options *o, rs_error *err) {
     if (o->context < 2 || o->context > MOST_CONTEXT)
         return rs_fail(err, RS_E_USAGE, "--context %lld: expected 2 to %d", (long long)o->context, MOST_CONTEXT);
-    if (o->file && o->kind != RS_TASK_KEY_VALUE)
-        return rs_fail(err, RS_E_USAGE, "--task-file holds keys and values: it goes with --task key-value");
+    if (o->file && tasks[o->kind].file == NO_FILE)
+        return rs_fail(err, RS_E_USAGE, "--task-file: it goes with --task key-value and --task qa, not with %s",
+                       tasks[o->kind].name);
+    if (!o->file && tasks[o->kind].file == MUST)
+        return rs_fail(err, RS_E_USAGE,
+                       "--task %s: questions and documents come from a file (--task-file FILE, JSON lines of question, "
+                       "answers and ctxs)",
+                       tasks[o->kind].name);
+    if (o->gold > 0 && !tasks[o->kind].text)
+        return rs_fail(err, RS_E_USAGE, "--task-gold: --task %s has no list of items", tasks[o->kind].name);
     if (tasks[o->kind].text && !o->tokenizer)
         return rs_fail(err, RS_E_USAGE, "--task %s is made of text and needs a tokenizer (--tokenizer)",
                        tasks[o->kind].name);
@@ -156,6 +166,7 @@ static void end_maker(rs_task_maker *m) {
     rs_free(m->pool);
     rs_free(m->used);
     rs_free(m->line_tokens);
+    rs_free(m->lines);
     rs_free(m->file);
 }
 
@@ -165,7 +176,7 @@ rs_status rs_task_generate(const rs_task_options *o, rs_corpus *corpus, rs_task 
     rs_ids ids = {0};
     bool end = false;
     *corpus = (rs_corpus){.context = o->context};
-    *task = (rs_task){.kind = o->kind, .seed = o->seed};
+    *task = (rs_task){.kind = o->kind, .gold = o->gold, .seed = o->seed};
     if (o->sequences < 1) return rs_fail(err, RS_E_USAGE, "no sequence is asked for");
     RS_TRY(begin(&m, err));
     corpus->bos = m.bos;
@@ -180,10 +191,6 @@ rs_status rs_task_generate(const rs_task_options *o, rs_corpus *corpus, rs_task 
             st = rs_fail(err, RS_E_CANCELLED, "cancelled");
             goto out;
         }
-    }
-    if (corpus->sequences == 0) {
-        st = rs_fail(err, RS_E_FORMAT, "%s: holds no key-value task", o->file);
-        goto out;
     }
     RS_TRY(rs_corpus_seal(corpus, &ids, err));
 out:

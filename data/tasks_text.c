@@ -4,26 +4,12 @@
  * first may lack its beginning. */
 #include "analyzer/base/alloc.h"
 #include "analyzer/base/arena.h"
-#include "analyzer/base/file.h"
-#include "analyzer/base/json.h"
 #include "analyzer/base/text.h"
 #include "data/tasks_parts.h"
 
 #include <string.h>
 
-enum { LEAST_NUMBER = 1000, NUMBERS = 9000, MOST_FILE = 1 << 30 };
-
-typedef struct entry {
-    const char *key, *value;
-} entry;
-
-/* What a sequence is about. */
-typedef struct question {
-    rs_arena *arena; /* holds the strings and what is below */
-    entry *entries;  /* [n] */
-    int64_t n, asked;
-    rs_json *record; /* of a file; the strings are its */
-} question;
+enum { LEAST_NUMBER = 1000, NUMBERS = 9000 };
 
 /* [0, gold) [gold, gold_end) ... [asked, answer) [answer, text.bytes): offsets into text. */
 typedef struct draft {
@@ -34,14 +20,13 @@ typedef struct draft {
 /* ---- Keys and values ---- */
 
 /* Number k of the names: a word, or two where there are not as many words as items. */
-static rs_status name_key(const question *q, int64_t k, const char **out, rs_error *err) {
+static rs_status name_key(const rs_task_question *q, int64_t k, const char **out, rs_error *err) {
     int64_t w = rs_task_word_count;
     if (q->n <= w) return rs_arena_strdup(q->arena, out, rs_task_words[k], err);
     return rs_arena_printf(q->arena, out, err, "%s %s", rs_task_words[k / w], rs_task_words[k % w]);
 }
 
-/* n different numbers below `limit`: the first n of a shuffle. */
-static rs_status draw_different(rs_rng *rng, rs_arena *arena, int64_t n, int64_t limit, int64_t **out, rs_error *err) {
+rs_status rs_task_draw_different(rs_rng *rng, rs_arena *arena, int64_t n, int64_t limit, int64_t **out, rs_error *err) {
     rs_status st = RS_ARENA_NEW(arena, out, (size_t)limit, err);
     for (int64_t i = 0; i < limit && st == RS_OK; i++) (*out)[i] = i;
     for (int64_t i = 0; i < n && st == RS_OK; i++) {
@@ -52,138 +37,96 @@ static rs_status draw_different(rs_rng *rng, rs_arena *arena, int64_t n, int64_t
     return st;
 }
 
-static rs_status make_up(rs_task_maker *m, question *q, rs_error *err) {
+static rs_status make_up(rs_task_maker *m, rs_task_question *q, rs_error *err) {
     rs_status st = RS_OK;
     int64_t *name = NULL, *number = NULL, w = rs_task_word_count;
     q->n = m->items;
-    RS_TRY(draw_different(&m->rng, q->arena, q->n, q->n <= w ? w : w * w, &name, err));
-    RS_TRY(draw_different(&m->rng, q->arena, q->n, NUMBERS, &number, err));
-    RS_TRY(RS_ARENA_NEW(q->arena, &q->entries, (size_t)q->n, err));
+    RS_TRY(rs_task_draw_different(&m->rng, q->arena, q->n, q->n <= w ? w : w * w, &name, err));
+    RS_TRY(rs_task_draw_different(&m->rng, q->arena, q->n, NUMBERS, &number, err));
+    RS_TRY(RS_ARENA_NEW(q->arena, &q->items, (size_t)q->n, err));
     for (int64_t i = 0; i < q->n; i++) {
-        RS_TRY(name_key(q, name[i], &q->entries[i].key, err));
-        RS_TRY(rs_arena_printf(q->arena, &q->entries[i].value, err, "%lld", (long long)(LEAST_NUMBER + number[i])));
+        RS_TRY(name_key(q, name[i], &q->items[i].key, err));
+        RS_TRY(rs_arena_printf(q->arena, &q->items[i].value, err, "%lld", (long long)(LEAST_NUMBER + number[i])));
     }
     q->asked = rs_rng_below(&m->rng, q->n);
+    q->question = q->items[q->asked].key;
+    q->answer = q->items[q->asked].value;
 out:
     return st;
 }
 
-/* ---- Files ---- */
+/* ---- Questions ---- */
 
-/* The next line that is not blank; false when there is none. */
-static bool next_line(rs_task_maker *m, const char **line, size_t *n) {
-    while (m->file_at < m->file_bytes) {
-        const char *at = m->file + m->file_at, *stop = memchr(at, '\n', m->file_bytes - m->file_at);
-        *line = at;
-        *n = stop ? (size_t)(stop - at) : m->file_bytes - m->file_at;
-        m->file_at += *n + (stop != NULL);
-        m->file_line++;
-        if (strspn(at, " \t\r") < *n) return true;
-    }
-    return false;
+void rs_task_put(rs_task_question *q, int64_t at) {
+    rs_task_item there = q->items[at];
+    q->items[at] = q->items[q->asked];
+    q->items[q->asked] = there;
+    q->asked = at;
 }
 
-static rs_status bad_line(const rs_task_maker *m, const char *what, rs_error *err) {
-    return rs_fail(err, RS_E_FORMAT, "%s: line %lld: %s", m->o->file, (long long)m->file_line, what);
+/* --task-gold. */
+static rs_status put_gold(const rs_task_maker *m, rs_task_question *q, rs_error *err) {
+    if (m->o->gold > q->n)
+        return rs_fail(err, RS_E_USAGE, "--task-gold %lld: found %lld items, expected at least as many",
+                       (long long)m->o->gold, (long long)q->n);
+    if (m->o->gold > 0) rs_task_put(q, m->o->gold - 1);
+    return RS_OK;
 }
 
-static rs_status take_record(const rs_task_maker *m, question *q, const rs_json *list, rs_error *err) {
-    rs_status st = RS_OK;
-    const char *key = rs_json_string(rs_json_get(q->record, "key"), NULL),
-               *value = rs_json_string(rs_json_get(q->record, "value"), NULL);
-    if (!key || !value || !rs_json_is(list, RS_JSON_ARRAY) || rs_json_size(list) == 0)
-        return bad_line(m, "expected the fields 'ordered_kv_records' (a list), 'key' and 'value' (strings)", err);
-    q->n = (int64_t)rs_json_size(list);
-    q->asked = -1;
-    RS_TRY(RS_ARENA_NEW(q->arena, &q->entries, (size_t)q->n, err));
-    for (int64_t i = 0; i < q->n; i++) {
-        const rs_json *pair = rs_json_at(list, (size_t)i);
-        entry *e = &q->entries[i];
-        e->key = rs_json_string(rs_json_at(pair, 0), NULL);
-        e->value = rs_json_string(rs_json_at(pair, 1), NULL);
-        if (!e->key || !e->value) return bad_line(m, "a record is not a pair of strings", err);
-        if (strcmp(e->key, key) == 0 && strcmp(e->value, value) == 0) q->asked = i;
-    }
-    if (q->asked < 0 || !*value) return bad_line(m, "the key that is asked for is not among the records", err);
-out:
-    return st;
-}
-
-/* items records that follow on one another, the one asked for at random among them. */
-static void keep_some(rs_task_maker *m, question *q) {
-    if (m->items == 0 || m->items >= q->n) return;
-    int64_t least = q->asked - m->items + 1, most = q->asked;
-    least = least < 0 ? 0 : least;
-    most = most > q->n - m->items ? q->n - m->items : most;
-    int64_t first = least + rs_rng_below(&m->rng, most - least + 1);
-    q->entries += first;
-    q->asked -= first;
-    q->n = m->items;
-}
-
-static rs_status take_line(rs_task_maker *m, question *q, bool *end, rs_error *err) {
-    rs_status st = RS_OK;
-    const char *line = NULL;
-    size_t n = 0;
-    *end = !next_line(m, &line, &n);
-    if (*end) return RS_OK;
-    st = rs_json_parse(line, n, m->o->file, &q->record, err);
-    if (st != RS_OK) {
-        rs_error_prefix(err, "record %lld (a .gz is to be unpacked first)", (long long)m->file_line);
-        return st;
-    }
-    RS_TRY(take_record(m, q, rs_json_get(q->record, "ordered_kv_records"), err));
-    keep_some(m, q);
-out:
-    return st;
-}
-
-static rs_status question_open(rs_task_maker *m, question *q, bool *end, rs_error *err) {
+static rs_status question_open(rs_task_maker *m, rs_task_question *q, bool *end, rs_error *err) {
     rs_status st = RS_OK;
     RS_TRY(rs_arena_create(&q->arena, err));
-    RS_TRY(m->o->file ? take_line(m, q, end, err) : make_up(m, q, err));
+    RS_TRY(m->o->file ? rs_task_file_take(m, q, end, err) : make_up(m, q, err));
+    if (!*end) RS_TRY(put_gold(m, q, err));
 out:
     return st;
 }
 
-static void question_close(question *q) {
-    rs_json_free(q->record);
+static void question_close(rs_task_question *q) {
+    for (size_t i = 0; i < q->n_records; i++) rs_json_free(q->records[i]);
     rs_arena_destroy(q->arena);
 }
 
 /* ---- Drafts ---- */
 
-static void write_lines(draft *d, const question *q) {
-    rs_text_append(&d->text, "Words and their numbers:\n");
-    for (int64_t i = 0; i < q->n; i++) {
-        if (i == q->asked) d->gold = d->text.bytes;
-        rs_text_printf(&d->text, "%s: %s", q->entries[i].key, q->entries[i].value);
-        if (i == q->asked) d->gold_end = d->text.bytes;
-        rs_text_append(&d->text, "\n");
-    }
+/* Item i as the text has it, marked where it is the one asked for. */
+static void write_item(draft *d, const rs_task_question *q, int64_t i, rs_task_kind kind) {
+    const rs_task_item *x = &q->items[i];
+    if (i == q->asked) d->gold = d->text.bytes;
+    if (kind == RS_TASK_NEEDLE) rs_text_printf(&d->text, "The number of the %s is %s", x->key, x->value);
+    else if (kind == RS_TASK_QA)
+        rs_text_printf(&d->text, "Document [%lld] (Title: %s) %s", (long long)i + 1, x->key, x->value);
+    else rs_text_printf(&d->text, "%s: %s", x->key, x->value);
+    if (i == q->asked) d->gold_end = d->text.bytes;
+    rs_text_append(&d->text, kind == RS_TASK_NEEDLE ? ".\n" : "\n");
+}
+
+static void write_question(draft *d, const rs_task_question *q, rs_task_kind kind) {
     d->asked = d->text.bytes;
-    rs_text_printf(&d->text, "One of them again:\n%s: ", q->entries[q->asked].key);
+    if (kind == RS_TASK_NEEDLE)
+        rs_text_printf(&d->text, "What is the number of the %s? The number of the %s is ", q->question, q->question);
+    else if (kind == RS_TASK_QA) rs_text_printf(&d->text, "\nQuestion: %s\nAnswer: ", q->question);
+    else rs_text_printf(&d->text, "One of them again:\n%s: ", q->question);
     d->answer = d->text.bytes;
-    rs_text_append(&d->text, q->entries[q->asked].value);
+    rs_text_append(&d->text, q->answer);
+}
+
+static void write_list(draft *d, const rs_task_question *q, rs_task_kind kind) {
+    rs_text_append(&d->text, kind == RS_TASK_QA ? "Documents, of which one answers the question below them:\n\n"
+                                                : "Words and their numbers:\n");
+    for (int64_t i = 0; i < q->n; i++) write_item(d, q, i, kind);
+    write_question(d, q, kind);
 }
 
 /* lines [n_lines] of filler; needle i stands in front of line slot[i], ascending (n_lines: behind all). */
-static void write_needles(draft *d, const question *q, const int64_t *lines, int64_t n_lines, const int64_t *slot) {
+static void write_needles(draft *d, const rs_task_question *q, const int64_t *lines, int64_t n_lines,
+                          const int64_t *slot) {
     int64_t next = 0;
     for (int64_t line = 0; line <= n_lines; line++) {
-        for (; next < q->n && slot[next] == line; next++) {
-            if (next == q->asked) d->gold = d->text.bytes;
-            rs_text_printf(&d->text, "The number of the %s is %s.", q->entries[next].key, q->entries[next].value);
-            if (next == q->asked) d->gold_end = d->text.bytes - 1;
-            rs_text_append(&d->text, "\n");
-        }
+        for (; next < q->n && slot[next] == line; next++) write_item(d, q, next, RS_TASK_NEEDLE);
         if (line < n_lines) rs_text_printf(&d->text, "%s\n", rs_task_lines[lines[line]]);
     }
-    const char *key = q->entries[q->asked].key;
-    d->asked = d->text.bytes;
-    rs_text_printf(&d->text, "What is the number of the %s? The number of the %s is ", key, key);
-    d->answer = d->text.bytes;
-    rs_text_append(&d->text, q->entries[q->asked].value);
+    write_question(d, q, RS_TASK_NEEDLE);
 }
 
 /* ---- Tokens of a draft ---- */
@@ -258,18 +201,19 @@ out:
     return st;
 }
 
-static rs_status too_long(const rs_task_maker *m, const question *q, size_t tokens, rs_error *err) {
+static rs_status too_long(const rs_task_maker *m, const rs_task_question *q, size_t tokens, rs_error *err) {
     return rs_fail(err, RS_E_USAGE,
                    "--task %s: %lld items and the question take %zu tokens, and a sequence has %lld: fewer items "
                    "(--task-items) or a longer --context",
                    rs_task_name(m->o->kind), (long long)q->n, tokens + m->bos, (long long)m->o->context);
 }
 
-static rs_status make_lines(rs_task_maker *m, const question *q, rs_ids *ids, rs_task_spans *spans, rs_error *err) {
+static rs_status make_list(rs_task_maker *m, const rs_task_question *q, rs_ids *ids, rs_task_spans *spans,
+                           rs_error *err) {
     rs_status st = RS_OK;
     draft d = {0};
     rs_ids tokens = {0};
-    write_lines(&d, q);
+    write_list(&d, q, m->o->kind);
     RS_TRY(encode(m, &d.text, &tokens, err));
     RS_TRY((int64_t)tokens.count > rs_task_room(m) ? too_long(m, q, tokens.count, err)
                                                    : assemble(m, &d, &tokens, ids, spans, err));
@@ -300,7 +244,8 @@ static void draw_slots(rs_task_maker *m, int64_t n, int64_t n_lines, int64_t *sl
 }
 
 /* Lengths do not always add up exactly, so a line is given up until the whole fits. */
-static rs_status make_needles(rs_task_maker *m, const question *q, rs_ids *ids, rs_task_spans *spans, rs_error *err) {
+static rs_status make_needles(rs_task_maker *m, const rs_task_question *q, rs_ids *ids, rs_task_spans *spans,
+                              rs_error *err) {
     rs_status st = RS_OK;
     draft d = {0};
     rs_ids tokens = {0};
@@ -355,16 +300,15 @@ rs_status rs_task_text_begin(rs_task_maker *m, rs_error *err) {
                        "--task-items %lld: found no so many different words and numbers, expected at most %lld",
                        (long long)m->items, (long long)most);
     rs_status st = measure_lines(m, err);
-    return st == RS_OK && m->o->file ? rs_file_read_all(m->o->file, MOST_FILE, &m->file, &m->file_bytes, err) : st;
+    return st == RS_OK && m->o->file ? rs_task_file_begin(m, err) : st;
 }
 
 rs_status rs_task_text_make(rs_task_maker *m, rs_ids *ids, rs_task_spans *spans, bool *end, rs_error *err) {
     rs_status st = RS_OK;
-    question q = {0};
+    rs_task_question q = {0};
     RS_TRY(question_open(m, &q, end, err));
     if (!*end) {
-        RS_TRY(m->o->kind == RS_TASK_NEEDLE ? make_needles(m, &q, ids, spans, err)
-                                            : make_lines(m, &q, ids, spans, err));
+        RS_TRY(m->o->kind == RS_TASK_NEEDLE ? make_needles(m, &q, ids, spans, err) : make_list(m, &q, ids, spans, err));
     }
 out:
     question_close(&q);

@@ -55,6 +55,7 @@ static const int_fact int_facts[] = {
     {"context", AT(context), true},
     {"sequences", AT(sequences), false},
     {"task_items", AT(task_items), false},
+    {"task_gold", AT(task_gold), false},
     {"tokens", AT(tokens), false},
     {"control", AT(control_seed), false},
     {"threads", AT(threads), false},

@@ -119,7 +119,7 @@ typedef struct rs_report_view {
         *seed;
     const char *task;                                  /* "" for a text */
     double answer_accuracy, answers_whole, answer_nll; /* of a task */
-    int64_t task_items;
+    int64_t task_items, task_gold; /* 0: as the file has them; drawn */
     int64_t control_seed; /* > 0: this run is itself a control, by this seed */
     const char *warnings; /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;

@@ -212,9 +212,12 @@ static rs_status say_task(rs_report_view *v, rs_error *err) {
     char right[RS_SHOW_BYTES], whole[RS_SHOW_BYTES];
     int64_t heads = 0, measured = 0;
     if (v->task[0] == '\0') return RS_OK;
-    rs_text_printf(&t,
-                   "Task %s, %lld item%s: %s of the answer's tokens are the likeliest, %s of the answers as a whole",
-                   v->task, (long long)v->task_items, v->task_items == 1 ? "" : "s",
+    rs_text_printf(&t, "Task %s, ", v->task);
+    if (v->task_items > 0)
+        rs_text_printf(&t, "%lld item%s", (long long)v->task_items, v->task_items == 1 ? "" : "s");
+    else rs_text_append(&t, "items as its file has them");
+    if (v->task_gold > 0) rs_text_printf(&t, ", the answer in number %lld", (long long)v->task_gold);
+    rs_text_printf(&t, ": %s of the answer's tokens are the likeliest, %s of the answers as a whole",
                    rs_show_percent(right, v->answer_accuracy), rs_show_percent(whole, v->answers_whole));
     for (int64_t i = 0; i < v->n_head_rows; i++)
         heads += v->heads[i].retrieval > 0.5, measured += !isnan(v->heads[i].retrieval);

@@ -83,11 +83,12 @@ static rs_status read_task(const rs_input_options *o, rs_input *in, rs_error *er
     int64_t context = context_of(o, in);
     rs_task_kind kind = rs_task_find(o->task);
     if (kind == RS_TASKS) {
-        return rs_fail(err, RS_E_USAGE, "--task %s: expected key-value, needle, induction or copy", o->task);
+        return rs_fail(err, RS_E_USAGE, "--task %s: expected key-value, needle, qa, induction or copy", o->task);
     }
     RS_TRY(open_task_tokenizer(o, kind, in, err));
     const rs_task_options how = {.kind = kind,
                                  .items = o->task_items,
+                                 .gold = o->task_gold,
                                  .file = o->task_file,
                                  .sequences = sequence_limit(o, context),
                                  .context = context,
@@ -113,8 +114,8 @@ static rs_status check_source(const rs_strings *arguments, const rs_input_option
                        "no TEXT given: name at least one UTF-8 text file, or give token ids with --ids FILE, or have "
                        "a task made with --task NAME");
     }
-    if (!o->task && (o->task_file || o->task_items > 0)) {
-        return rs_fail(err, RS_E_USAGE, "--task-items and --task-file go with --task NAME");
+    if (!o->task && (o->task_file || o->task_items > 0 || o->task_gold > 0)) {
+        return rs_fail(err, RS_E_USAGE, "--task-items, --task-gold and --task-file go with --task NAME");
     }
     return RS_OK;
 }

@@ -17,7 +17,7 @@
 typedef struct rs_input_options {
     const char *ids, *tokenizer;
     const char *task, *task_file; /* rs_task_name; NULL: no task */
-    int64_t context, sequences, tokens, task_items, seed;
+    int64_t context, sequences, tokens, task_items, task_gold, seed;
     int bos; /* rs_bos_policy */
     double rope_theta;
     const char *device;
@@ -75,7 +75,7 @@ typedef struct rs_input_options {
      0,                                                                                                                \
      RS_OPT_STRING,                                                                                                    \
      "NAME",                                                                                                           \
-     "generated sequences in place of TEXT: key-value, needle, induction or copy",                                     \
+     "sequences made in place of TEXT: key-value, needle, induction, copy, or qa with --task-file",                    \
      offsetof(type, input.task),                                                                                       \
      false,                                                                                                            \
      0,                                                                                                                \
@@ -84,14 +84,24 @@ typedef struct rs_input_options {
          0,                                                                                                            \
          RS_OPT_INT,                                                                                                   \
          "N",                                                                                                          \
-         "pairs, needles, or tokens that are repeated (default: 16, 1, as many as fit, 32)",                           \
+         "pairs, needles, documents, or tokens that are repeated (default: 16, 1, as the file has, as many as fit, "   \
+         "32)",                                                                                                        \
          offsetof(type, input.task_items),                                                                             \
+         false,                                                                                                        \
+         1,                                                                                                            \
+         1e6},                                                                                                         \
+        {"task-gold",                                                                                                  \
+         0,                                                                                                            \
+         RS_OPT_INT,                                                                                                   \
+         "N",                                                                                                          \
+         "which of them holds the answer, 1 = the first (default: drawn, or as the file has it)",                      \
+         offsetof(type, input.task_gold),                                                                              \
          false,                                                                                                        \
          1,                                                                                                            \
          1e6},                                                                                                         \
     {                                                                                                                  \
         "task-file", 0, RS_OPT_FILE, "FILE",                                                                           \
-            "keys and values of --task key-value, JSON lines as kv-retrieval has them",                                \
+            "questions of --task key-value or qa: JSON lines as lost-in-the-middle has them, also .gz",                \
             offsetof(type, input.task_file), false, 0, 0                                                               \
     }
 
@@ -147,11 +157,11 @@ typedef struct rs_input {
     rs_task task; /* without spans: no task */
 } rs_input;
 
-/* arguments: MODEL TEXT... (or MODEL alone with --ids or --task). Opens the model for the context that will be run,
- * binds its weights, tokenizes. The tokenizer stays open. */
 /* The arithmetic of products that the options ask for, on a card or not (rs_device_info). */
 rs_compute rs_input_compute(const rs_input_options *o, const rs_input *in, bool card);
 const char *rs_compute_name(rs_compute c); /* "f32" */
+/* arguments: MODEL TEXT... (or MODEL alone with --ids or --task). Opens the model for the context that will be run,
+ * binds its weights, tokenizes. The tokenizer stays open. */
 rs_status rs_input_open(const rs_strings *arguments, const rs_input_options *o, rs_input *out, rs_error *err);
 void rs_input_close(rs_input *in); /* zeroed is fine */
 

@@ -86,6 +86,7 @@ rs_status rs_record_task(rs_record *r, const double *nll, const double *top1, rs
     const rs_task *t = &r->input->task;
     RS_TRY(rs_store_set_string(r->store, "/", "task", rs_task_name(t->kind), err));
     RS_TRY(rs_store_set_int(r->store, "/", "task_items", t->items, err));
+    RS_TRY(rs_store_set_int(r->store, "/", "task_gold", t->gold, err));
     RS_TRY(rs_store_set_int(r->store, "/", "task_seed", (int64_t)t->seed, err));
     if (t->file) {
         RS_TRY(rs_store_set_string(r->store, "/", "task_file", t->file, err));

@@ -48,6 +48,7 @@ static rs_status read_task(rs_store *run, recorded *r, rs_error *err) {
         r->options.task = r->task;
         r->options.task_file = r->task_file;
         r->options.task_items = (int64_t)rs_store_get_real(run, "/", "task_items", 0);
+        r->options.task_gold = (int64_t)rs_store_get_real(run, "/", "task_gold", 0);
         r->options.seed = (int64_t)rs_store_get_real(run, "/", "task_seed", 0);
     }
 out:

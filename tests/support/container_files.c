@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { PATH_BYTES = 512, PATHS = 1024 };
 
@@ -82,6 +83,17 @@ const char *files_write(const char *name, const void *bytes, size_t n) {
 }
 
 const char *files_write_text(const char *name, const char *s) { return files_write(name, s, strlen(s)); }
+
+const char *files_write_gzip(const char *name, const char *s) {
+    const char *path = files_write(name, "", 0);
+    size_t n = strlen(s), half = n / 2;
+    for (int part = 0; part < 2; part++) {
+        gzFile f = gzopen(path, part ? "ab" : "wb");
+        unsigned bytes = (unsigned)(part ? n - half : half);
+        if (!f || gzwrite(f, s + (part ? half : 0), bytes) != (int)bytes || gzclose(f) != Z_OK) abort();
+    }
+    return path;
+}
 
 /* ---- Bytes ---- */
 

@@ -17,6 +17,7 @@ const char *files_path(const char *name);
 const char *files_folder(const char *name);
 const char *files_write(const char *name, const void *bytes, size_t n);
 const char *files_write_text(const char *name, const char *s);
+const char *files_write_gzip(const char *name, const char *s); /* packed, in two members where s has two bytes */
 
 /* ---- Bytes; all numbers little-endian. Free with rs_text_deinit. ---- */
 void put_u8(rs_text *b, unsigned v);

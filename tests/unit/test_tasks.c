@@ -21,6 +21,18 @@
 
 static rs_error err;
 
+/* Line 3's document would answer the first question too (Rome), line 4 has two documents of its own, and an answer that
+ * only one of its spellings finds in the document. */
+static const char QUESTIONS[] =
+    "{\"question\": \"where did he live\", \"answers\": [\"Rome\"], \"ctxs\": [{\"title\": \"A\", \"text\": \"He "
+    "lived in Rome.\", \"isgold\": true}]}\n"
+    "{\"question\": \"who was king\", \"answers\": [\"Karl\"], \"ctxs\": [{\"title\": \"B\", \"text\": \"Karl was "
+    "king.\"}]}\n"
+    "{\"question\": \"what is on the hill\", \"answers\": [\"a tower\"], \"ctxs\": [{\"title\": \"C\", \"text\": "
+    "\"In ROME a tower is on the hill.\", \"isgold\": true}]}\n"
+    "{\"question\": \"how many\", \"answers\": [\"7\", \"seven\"], \"ctxs\": [{\"title\": \"D\", \"text\": \"None.\", "
+    "\"isgold\": false}, {\"title\": \"E\", \"text\": \"There were seven.\", \"isgold\": true}]}\n";
+
 /* A real vocabulary of 2,048 pieces, without a blank in front of a text. */
 static rs_tokenizer *shipped(void) {
     rs_tokenizer *t = NULL;
@@ -272,6 +284,7 @@ static void test_seeds(void **state) {
     rs_tokenizer *t = shipped();
     for (int kind = 0; kind < RS_TASKS; kind++) {
         rs_task_options o = {.kind = (rs_task_kind)kind,
+                             .file = kind == RS_TASK_QA ? files_write_text("qa.jsonl", QUESTIONS) : NULL,
                              .items = 3,
                              .context = 150,
                              .sequences = 5,
@@ -331,8 +344,22 @@ static void test_file(void **state) {
         assert_int_equal(count(context.data, ": "), s ? 1 : 4);
         rs_text_deinit(&gold), rs_text_deinit(&answer), rs_text_deinit(&context);
     }
+    o.file = files_write_gzip("kv.jsonl.gz", RECORDS);
+    made packed = make(o);
+    assert_string_equal(packed.corpus.sha256, m.corpus.sha256);
+    drop(&packed);
     drop(&m);
-    o.items = 2; /* the one asked for and a neighbour */
+    for (int gold = 1; gold <= 2; gold++) { /* the one asked for and a neighbour, in the order asked for */
+        o.items = 2, o.sequences = 1, o.gold = gold;
+        m = make(o);
+        rs_text list = read_text(&m, t, 0, m.task.spans[0].context);
+        const char *asked = strstr(list.data, "cd: 22\n"), *head = strstr(list.data, "numbers:\n");
+        assert_true(asked && head && (gold == 1) == (asked == head + strlen("numbers:\n")));
+        assert_int_equal(count(list.data, ": "), 2);
+        rs_text_deinit(&list);
+        drop(&m);
+    }
+    o.sequences = 9, o.gold = 0;
     m = make(o);
     rs_text context = read_text(&m, t, 0, m.task.spans[0].context);
     assert_int_equal(count(context.data, ": "), 2);
@@ -342,7 +369,8 @@ static void test_file(void **state) {
     static const struct {
         const char *text, *words;
     } bad[] = {{"{\"key\": 1}", "line 1"},
-               {"\x1f\x8b\x08", "unpacked"},
+               {"\x1f\x8b\x08", "ends too early"},
+               {"\x1f\x8b\x09\x01 no gzip", "cannot be unpacked"},
                {"\n{\"ordered_kv_records\": [[\"a\", \"1\"]], \"key\": \"b\", \"value\": \"1\"}", "line 2"},
                {"{\"ordered_kv_records\": [[\"a\", 1]], \"key\": \"a\", \"value\": \"1\"}", "pair of strings"},
                {"{\"ordered_kv_records\": [], \"key\": \"a\", \"value\": \"1\"}", "expected the fields"},
@@ -353,6 +381,72 @@ static void test_file(void **state) {
     }
     o.file = files_path("absent.jsonl");
     refused(o, RS_E_IO, "absent.jsonl");
+    rs_tokenizer_close(t);
+}
+
+static void test_documents(void **state) {
+    (void)state;
+    static const struct {
+        const char *document, *question, *answer;
+    } expected[] = {
+        {"(Title: A) He lived in Rome.", "\nQuestion: where did he live\nAnswer:", "Rome"},
+        {"(Title: B) Karl was king.", "\nQuestion: who was king\nAnswer:", "Karl"},
+        {"(Title: C) In ROME a tower is on the hill.", "\nQuestion: what is on the hill\nAnswer:", "a tower"},
+        {"(Title: E) There were seven.", "\nQuestion: how many\nAnswer:", "seven"}};
+    rs_tokenizer *t = shipped();
+    rs_task_options o = {.kind = RS_TASK_QA,
+                         .context = 200,
+                         .sequences = 9,
+                         .seed = 3,
+                         .tokenizer = t,
+                         .vocab = 2048,
+                         .file = files_write_text("qa.jsonl", QUESTIONS)};
+    for (int items = 0; items <= 3; items++) {
+        for (int gold = 0; gold <= (items ? items : 1); gold++) {
+            o.items = items, o.gold = gold;
+            made m = make(o);
+            assert_int_equal(m.corpus.sequences, 4);
+            for (int64_t s = 0; s < 4; s++) {
+                const rs_task_spans *x = &m.task.spans[s];
+                char numbered[64];
+                int documents = items ? items : s == 3 ? 2 : 1;
+                check_spans(&m, s);
+                rs_text item = read_text(&m, t, s, x->gold), question = read_text(&m, t, s, x->question),
+                        answer = read_text(&m, t, s, x->answer), context = read_text(&m, t, s, x->context);
+                assert_non_null(strstr(item.data, expected[s].document));
+                snprintf(numbered, sizeof numbered, "Document [%d]", gold);
+                assert_true(gold == 0 || strstr(item.data, numbered));
+                assert_string_equal(question.data, expected[s].question);
+                assert_string_equal(trim(answer.data), expected[s].answer);
+                assert_int_equal(count(context.data, "Document ["), documents);
+                assert_int_equal(count(context.data, expected[s].document), 1);
+                assert_true(s > 0 || count(context.data, "ROME") == 0);
+                rs_text_deinit(&item), rs_text_deinit(&question), rs_text_deinit(&answer), rs_text_deinit(&context);
+            }
+            drop(&m);
+        }
+    }
+    o.items = 2, o.gold = 3;
+    refused(o, RS_E_USAGE, "--task-gold 3: found 2");
+    o.items = 5, o.gold = 0;
+    refused(o, RS_E_USAGE, "found 3 documents");
+    o.items = 3, o.context = 30;
+    refused(o, RS_E_USAGE, "--context");
+    o.context = 200;
+    static const struct {
+        const char *text, *words;
+    } bad[] = {{"{\"question\": \"q\", \"answers\": [], \"ctxs\": []}", "expected the fields 'question'"},
+               {"{\"question\": \"q\", \"answers\": [\"\"], \"ctxs\": []}", "an answer is not"},
+               {"{\"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []}", "isgold"},
+               {"{\"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": [{}]}", "'title' and 'text'"},
+               {RECORDS, "line 1"},
+               {"", "holds no qa task"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        o.file = files_write_text("bad.jsonl", bad[i].text);
+        refused(o, RS_E_FORMAT, bad[i].words);
+    }
+    o.file = NULL;
+    refused(o, RS_E_USAGE, "--task-file");
     rs_tokenizer_close(t);
 }
 
@@ -378,6 +472,8 @@ static void test_refusals(void **state) {
     refused(o, RS_E_USAGE, "at least 2");
     o.file = "x.jsonl";
     refused(o, RS_E_USAGE, "--task-file");
+    o.file = NULL, o.gold = 1;
+    refused(o, RS_E_USAGE, "--task-gold");
     rs_tokenizer_close(t);
 }
 
@@ -388,6 +484,7 @@ static void test_memory(void **state) {
     for (int kind = 0; kind < RS_TASKS; kind++) {
         rs_task_options o = {
             .kind = (rs_task_kind)kind, .items = 2, .context = 80, .sequences = 2, .tokenizer = t, .vocab = 2048};
+        if (kind == RS_TASK_QA) o.file = files_write_gzip("qa.jsonl.gz", QUESTIONS), o.context = 120;
         rs_status st = RS_E_NOMEM;
         for (uint64_t nth = 1; st != RS_OK; nth += 1 + nth / 16) {
             made m;
@@ -404,9 +501,10 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),          cmocka_unit_test(test_many),     cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_special_tokens), cmocka_unit_test(test_seeds),    cmocka_unit_test(test_words),
-        cmocka_unit_test(test_file),           cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts),    cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_tokens),   cmocka_unit_test(test_special_tokens),
+                                       cmocka_unit_test(test_seeds),    cmocka_unit_test(test_words),
+                                       cmocka_unit_test(test_file),     cmocka_unit_test(test_documents),
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, files_group_begin, files_group_end);
 }
