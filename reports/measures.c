@@ -109,7 +109,9 @@ const rs_measure rs_measures[] = {
      "constant part, over the same ratio of white noise, which has equal power at all frequencies.",
      "frames and window as in Frequency Entropy, ICLR 2026; against white noise: convention"},
     {"ablation", "ablations/delta",
-     "loss per token with the edit less without, on the same tokens, nothing trained behind it; 95 % interval: paired "
+     "loss per token with the edit less without, on the same tokens, nothing trained behind it; of a task, whose "
+     "answers "
+     "alone are scored, also the share of their tokens that are the likeliest; 95 % interval: paired "
      "bootstrap over sequences; beside it random pairs, as many in the same heads.",
      "arXiv 2502.11276, section 5.4; p-RoPE: arXiv 2410.06205"},
     {"cache bytes", "rope/theta",

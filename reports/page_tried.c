@@ -1,4 +1,5 @@
-/* The page's table of what was tried on the model: ablations of all heads, beside their random controls. */
+/* The page's table of what was tried on the model: ablations of all heads, then of those that were chosen, beside their
+ * random controls; of a task also how many tokens of the answers came right. */
 #include "reports/render.h"
 #include "reports/show.h"
 
@@ -10,6 +11,7 @@ static const struct {
     const char *experiment, *words;
 } shown[] = {
     {"verdict", "pairs called %s"},
+    {"utility", "pairs of utility below %s"},
     {"p-rope", "slowest %s of the pairs (p-RoPE)"},
     {"ends", "%s dimensions of the head"},
 };
@@ -29,6 +31,7 @@ static void write_what(rs_text *out, size_t kind, const rs_view_ablation *a) {
     rs_text words = {0};
     if (a->amount_name[0] != '\0') rs_text_printf(&words, "%s", a->amount_name);
     else if (strcmp(a->experiment, "p-rope") == 0) rs_text_append(&words, rs_show_percent(number, 1.0 - a->amount));
+    else if (strcmp(a->experiment, "utility") == 0) rs_text_append(&words, rs_show_number(number, a->amount));
     else
         rs_text_printf(&words, "%s %g", strcmp(a->ranking, "low") == 0 ? "first (fastest)" : "last (slowest)",
                        a->amount);
@@ -44,22 +47,49 @@ static void write_what(rs_text *out, size_t kind, const rs_view_ablation *a) {
     rs_text_append(out, "</td>");
 }
 
-static void write_signed(rs_text *out, double x) {
+static void write_signed(rs_text *out, double x, int digits) {
     if (isnan(x)) rs_text_append(out, "\xe2\x80\x93");
-    else rs_text_printf(out, "%s%.4f", x <= -0.00005 ? "\xe2\x88\x92" : "+", fabs(x));
+    else rs_text_printf(out, "%s%.*f", x <= -0.5 * pow(10, -digits) ? "\xe2\x88\x92" : "+", digits, fabs(x));
 }
 
-static void write_range(rs_text *out, double from, double to) {
+static void write_range(rs_text *out, double from, double to, int digits) {
     rs_text_append(out, "<td>");
     if (isfinite(from) && isfinite(to)) {
-        write_signed(out, from);
+        write_signed(out, from, digits);
         rs_text_append(out, " to ");
-        write_signed(out, to);
+        write_signed(out, to, digits);
     } else rs_text_append(out, "\xe2\x80\x93");
     rs_text_append(out, "</td>");
 }
 
-static void write_row(rs_text *out, size_t kind, const rs_view_ablation *a) {
+/* What changes, as columns: of a text its loss, of a task the right tokens of its answers too. */
+typedef struct kind_of_change {
+    const char *what, *random;
+    int digits;
+    double scale;
+    bool of_task;
+    rs_view_change (*of)(const rs_view_ablation *);
+} kind_of_change;
+static rs_view_change loss_of(const rs_view_ablation *a) { return a->loss; }
+static rs_view_change accuracy_of(const rs_view_ablation *a) { return a->accuracy; }
+static const kind_of_change changes[] = {
+    {"right tokens, %", "random pairs", 1, 100.0, true, accuracy_of},
+    {"loss, nats", "random pairs", 4, 1.0, false, loss_of},
+};
+enum { CHANGES = sizeof changes / sizeof *changes };
+
+static void write_change(rs_text *out, const kind_of_change *kind, const rs_view_change *x) {
+    rs_text_append(out, "<td><strong>");
+    write_signed(out, kind->scale * x->delta, kind->digits);
+    rs_text_append(out, "</strong></td>");
+    write_range(out, kind->scale * x->lo, kind->scale * x->hi, kind->digits);
+    rs_text_append(out, "<td>");
+    write_signed(out, kind->scale * x->control, kind->digits);
+    rs_text_append(out, "</td>");
+    write_range(out, kind->scale * x->least, kind->scale * x->most, kind->digits);
+}
+
+static void write_row(rs_text *out, const rs_report_view *v, size_t kind, const rs_view_ablation *a) {
     char n[RS_SHOW_BYTES];
     rs_text_append(out, "<tr>");
     write_what(out, kind, a);
@@ -67,36 +97,87 @@ static void write_row(rs_text *out, size_t kind, const rs_view_ablation *a) {
     rs_text_html(out, edit_words(a->mode), strlen(edit_words(a->mode)));
     rs_text_append(out, "</td><td>");
     rs_write_html_text(out, rs_show_count(n, a->pairs));
-    rs_text_append(out, "</td><td><strong>");
-    write_signed(out, a->delta);
-    rs_text_append(out, "</strong></td>");
-    write_range(out, a->lo, a->hi);
-    rs_text_append(out, "<td>");
-    write_signed(out, a->control);
     rs_text_append(out, "</td>");
-    write_range(out, a->least, a->most);
+    for (int c = 0; c < CHANGES; c++) {
+        rs_view_change x = changes[c].of(a);
+        if (v->task[0] != '\0' || !changes[c].of_task) write_change(out, &changes[c], &x);
+    }
     rs_text_append(out, "</tr>\n");
 }
 
-static bool belongs(const rs_view_ablation *a, size_t kind) {
-    return strcmp(a->experiment, shown[kind].experiment) == 0 && a->layer < 0 && a->heads[0] == '\0' && a->pairs > 0;
+static void write_head(rs_text *out, const rs_report_view *v) {
+    rs_text_append(out, "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Ablations\"><table "
+                        "class=\"tried\"><thead><tr><th scope=\"col\" class=\"t\">edited</th><th scope=\"col\" "
+                        "class=\"t\">how</th><th scope=\"col\">pairs</th>");
+    for (int c = 0; c < CHANGES; c++)
+        if (v->task[0] != '\0' || !changes[c].of_task)
+            rs_text_printf(out,
+                           "<th scope=\"col\">%s</th><th scope=\"col\">95%% interval</th><th scope=\"col\">%s</th><th "
+                           "scope=\"col\">their range</th>",
+                           changes[c].what, changes[c].random);
+    rs_text_append(out, "</tr></thead>\n");
+}
+
+/* ---- groups of heads ---- */
+
+/* What `ablate --heads` was given. */
+static const struct {
+    const char *word, *words;
+} groups[] = {
+    {"", "in every head"},
+    {"retrieval",
+     "in the heads that retrieve: more than half of their attention from question and answer goes to the context"},
+    {"others", "in as many other heads, drawn at random"},
+    {"copying", "in the heads that copy: a tenth of the answer\xe2\x80\x99s tokens and more"},
+    {"copying-others", "in as many heads that do not copy, drawn at random"},
+};
+
+static void write_group(rs_text *out, const rs_report_view *v, const char *heads) {
+    int columns = 3 + 4 * (v->task[0] != '\0' ? CHANGES : 1);
+    size_t i = 0, n = sizeof groups / sizeof *groups;
+    while (i < n && strcmp(groups[i].word, heads) != 0) i++;
+    rs_text_printf(out, "<tbody><tr><th scope=\"rowgroup\" colspan=\"%d\" class=\"t group\">", columns);
+    if (i == n) rs_text_append(out, "in heads ");
+    rs_write_html_text(out, i < n ? groups[i].words : heads);
+    rs_text_append(out, "</th></tr>\n");
+}
+
+static bool belongs(const rs_view_ablation *a, size_t kind, const char *heads) {
+    return strcmp(a->experiment, shown[kind].experiment) == 0 && a->layer < 0 && a->pairs > 0 &&
+           strcmp(a->heads, heads) == 0;
+}
+
+/* Has the table a row of these heads? */
+static bool any_shown(const rs_report_view *v, const char *heads) {
+    for (int64_t i = 0; i < v->n_ablations; i++)
+        for (size_t k = 0; k < sizeof shown / sizeof *shown; k++)
+            if (belongs(&v->ablations[i], k, heads)) return true;
+    return false;
+}
+
+static bool first_of_its_heads(const rs_report_view *v, int64_t row) {
+    for (int64_t i = 0; i < row; i++)
+        if (strcmp(v->ablations[i].heads, v->ablations[row].heads) == 0) return false;
+    return true;
+}
+
+static void write_rows(rs_text *out, const rs_report_view *v, const char *heads) {
+    write_group(out, v, heads);
+    for (size_t k = 0; k < sizeof shown / sizeof *shown; k++)
+        for (int64_t i = 0; i < v->n_ablations; i++)
+            if (belongs(&v->ablations[i], k, heads)) write_row(out, v, k, &v->ablations[i]);
+    rs_text_append(out, "</tbody>\n");
 }
 
 void rs_page_tried(rs_text *out, const rs_report_view *v) {
     bool any = false;
-    for (size_t k = 0; k < sizeof shown / sizeof *shown; k++) {
-        for (int64_t i = 0; i < v->n_ablations; i++) {
-            if (!belongs(&v->ablations[i], k)) continue;
-            if (!any)
-                rs_text_append(out, "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"Ablations\"><table "
-                                    "class=\"tried\"><thead><tr><th scope=\"col\" class=\"t\">edited in every head</th>"
-                                    "<th scope=\"col\" class=\"t\">how</th><th scope=\"col\">pairs</th><th "
-                                    "scope=\"col\">loss, nats</th><th scope=\"col\">95% interval</th><th "
-                                    "scope=\"col\">random pairs</th><th scope=\"col\">their range</th></tr></thead>"
-                                    "<tbody>\n");
-            any = true;
-            write_row(out, k, &v->ablations[i]);
-        }
+    for (int64_t i = 0; i < v->n_ablations; i++) {
+        if (!first_of_its_heads(v, i) || !any_shown(v, v->ablations[i].heads)) continue;
+        if (!any && v->task[0] != '\0')
+            rs_text_append(out, "<p>This is the run of a task: the tokens of the answers alone are scored.</p>\n");
+        if (!any) write_head(out, v);
+        any = true;
+        write_rows(out, v, v->ablations[i].heads);
     }
-    if (any) rs_text_append(out, "</tbody></table></div>\n");
+    if (any) rs_text_append(out, "</table></div>\n");
 }

@@ -11,6 +11,15 @@ static void write_words(rs_text *out, const char *name, const char *s) {
     rs_write_json_text(out, s);
 }
 
+static void write_change(rs_text *out, const rs_view_change *x) {
+    write_member(out, "delta", x->delta);
+    write_member(out, "lo", x->lo);
+    write_member(out, "hi", x->hi);
+    write_member(out, "control", x->control);
+    write_member(out, "least", x->least);
+    write_member(out, "most", x->most);
+}
+
 static void write_ablation(rs_text *out, const rs_view_ablation *a) {
     rs_text_append(out, "{\"experiment\":");
     rs_write_json_text(out, a->experiment);
@@ -22,13 +31,12 @@ static void write_ablation(rs_text *out, const rs_view_ablation *a) {
     rs_text_printf(out, ",\"layer\":");
     if (a->layer >= 0) rs_text_printf(out, "%d", a->layer);
     else rs_text_append(out, "null");
-    rs_text_printf(out, ",\"pairs\":%lld,\"controls\":%d", (long long)a->pairs, a->controls);
-    write_member(out, "delta", a->delta);
-    write_member(out, "lo", a->lo);
-    write_member(out, "hi", a->hi);
-    write_member(out, "control", a->control);
-    write_member(out, "least", a->least);
-    write_member(out, "most", a->most);
+    rs_text_printf(out, ",\"pairs\":%lld,\"controls\":%d", (long long)a->pairs, a->loss.controls);
+    write_change(out, &a->loss);
+    rs_text_append(out, ",\"accuracy\":{\"controls\":");
+    rs_text_printf(out, "%d", a->accuracy.controls);
+    write_change(out, &a->accuracy);
+    rs_text_append(out, "}");
     rs_text_append(out, "}");
 }
 

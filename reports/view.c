@@ -48,18 +48,12 @@ typedef struct int_fact {
     bool required;
 } int_fact;
 static const int_fact int_facts[] = {
-    {"parameters", AT(parameters), false},
-    {"trained_context", AT(trained_context), false},
-    {"vocab", AT(vocab), false},
-    {"width", AT(width), false},
-    {"context", AT(context), true},
-    {"sequences", AT(sequences), false},
-    {"task_items", AT(task_items), false},
-    {"task_gold", AT(task_gold), false},
-    {"tokens", AT(tokens), false},
-    {"control", AT(control_seed), false},
-    {"threads", AT(threads), false},
-    {"peak_memory_bytes", AT(peak_memory), false},
+    {"parameters", AT(parameters), false}, {"trained_context", AT(trained_context), false},
+    {"vocab", AT(vocab), false},           {"width", AT(width), false},
+    {"context", AT(context), true},        {"sequences", AT(sequences), false},
+    {"task_items", AT(task_items), false}, {"task_gold", AT(task_gold), false},
+    {"tokens", AT(tokens), false},         {"control", AT(control_seed), false},
+    {"threads", AT(threads), false},       {"peak_memory_bytes", AT(peak_memory), false},
 };
 
 typedef struct real_fact {

@@ -86,17 +86,23 @@ typedef struct rs_view_band {
     double verdict[RS_VERDICTS];      /* share of the band's pairs in all heads; 1 over the verdicts */
 } rs_view_band;
 
-/* One ablation that was measured: the loss with the edit less the loss without, nats per token, and what as many random
- * pairs of the same heads cost. */
+/* What an edit changes: with it less without; median and range of as many random pairs of the same heads. NaN: not
+ * measured. */
+typedef struct rs_view_change {
+    double delta, lo, hi;        /* 95 % interval over sequences; NaN for one sequence */
+    double control, least, most; /* of the random edits */
+    int controls;
+} rs_view_change;
+
+/* One ablation that was measured. */
 typedef struct rs_view_ablation {
-    const char *experiment, *mode, *ranking, *heads; /* words of the file; heads: "3.1,5.2", "" for all */
+    const char *experiment, *mode, *ranking, *heads; /* words of the file; heads: "3.1,5.2", "retrieval", "" for all */
     const char *amount_name;                         /* of a verdict, "" where the amount is a number */
     double amount;
-    int layer;                   /* -1: all */
-    double delta, lo, hi;        /* 95 % interval over sequences; NaN for one sequence */
-    double control, least, most; /* median and range of the controls, NaN without any */
-    int controls;
-    int64_t pairs; /* edited, per query head */
+    int layer;               /* -1: all */
+    rs_view_change loss;     /* nats per scored token */
+    rs_view_change accuracy; /* share of the scored tokens that are the likeliest */
+    int64_t pairs;           /* edited, per query head */
 } rs_view_ablation;
 
 /* How well costs of single pairs, summed, foretell the loss: over the edits of one band in one layer. */
@@ -119,9 +125,9 @@ typedef struct rs_report_view {
         *seed;
     const char *task;                                  /* "" for a text */
     double answer_accuracy, answers_whole, answer_nll; /* of a task */
-    int64_t task_items, task_gold; /* 0: as the file has them; drawn */
-    int64_t control_seed; /* > 0: this run is itself a control, by this seed */
-    const char *warnings; /* one a line */
+    int64_t task_items, task_gold;                     /* 0: as the file has them; drawn */
+    int64_t control_seed;                              /* > 0: this run is itself a control, by this seed */
+    const char *warnings;                              /* one a line */
     int64_t parameters, trained_context, vocab, width, context, sequences, tokens, threads, peak_memory;
     double mean_nll, perplexity, seconds, tokens_per_second;
     const rs_json *model_files, *text_files; /* lists of objects, or NULL; owned by the two roots below */

@@ -5,14 +5,30 @@
 #include "data/store.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MOST_ROWS = 20000, FIELDS = 6 };
-enum { EXPERIMENT, MODE, AMOUNT, SEED, LAYER, PAIRS, DELTA, LO, HI, READ };
-static const char *const names[READ] = {"ablation/experiment", "ablation/mode",     "ablation/amount",
-                                        "ablation/seed",       "ablation/layer",    "ablation/pairs",
-                                        "ablation/delta_nll",  "ablation/delta_lo", "ablation/delta_hi"};
+enum {
+    EXPERIMENT,
+    MODE,
+    AMOUNT,
+    SEED,
+    LAYER,
+    PAIRS,
+    DELTA,
+    LO,
+    HI,
+    ACCURACY, /* from here on: not in files of versions that did not measure it */
+    ACCURACY_LO,
+    ACCURACY_HI,
+    READ
+};
+static const char *const names[READ] = {"ablation/experiment",     "ablation/mode",        "ablation/amount",
+                                        "ablation/seed",           "ablation/layer",       "ablation/pairs",
+                                        "ablation/delta_nll",      "ablation/delta_lo",    "ablation/delta_hi",
+                                        "ablation/delta_accuracy", "ablation/accuracy_lo", "ablation/accuracy_hi"};
 
 /* The file's rows before controls are folded in. */
 typedef struct table {
@@ -42,6 +58,7 @@ static rs_status read_list(const rs_report_view *v, rs_store *s, const char *nam
 static rs_status read_table(const rs_report_view *v, rs_store *s, table *t, rs_error *err) {
     rs_status st = RS_OK;
     for (int c = 0; c < READ; c++) {
+        if (c >= ACCURACY && !rs_store_has(s, names[c])) continue;
         RS_TRY(rs_store_read(s, names[c], &t->column[c], err));
         int64_t n = rs_array_size(&t->column[c]);
         t->n = c == 0 ? n : t->n;
@@ -59,7 +76,10 @@ out:
     return st;
 }
 
-static double at(const table *t, int column, int64_t row) { return t->column[column].data[row]; }
+static double at(const table *t, int column, int64_t row) {
+    const double *data = t->column[column].data;
+    return data != NULL ? data[row] : (double)NAN;
+}
 
 static const char *word(const rs_json *list, double number) {
     bool place = number >= 0.0 && number < (double)rs_json_size(list);
@@ -87,16 +107,26 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Median and range of the controls of a row that stand under an amount; their number. room [n rows] */
-static int fold(const table *t, int64_t row, double amount, double *room, rs_view_ablation *out) {
+/* Folds what a column has in the controls of a row that stand under an amount into out. room [n rows] */
+static void fold(const table *t, int column, int64_t row, double amount, double *room, rs_view_change *out) {
     int n = 0;
     for (int64_t c = 0; c < t->n; c++)
-        if (is_control(t, c, row, amount) && isfinite(at(t, DELTA, c))) room[n++] = at(t, DELTA, c);
-    if (n == 0) return 0;
+        if (is_control(t, c, row, amount) && isfinite(at(t, column, c))) room[n++] = at(t, column, c);
+    out->controls = n;
+    if (n == 0) return;
     qsort(room, (size_t)n, sizeof *room, ascending);
     out->control = 0.5 * (room[(n - 1) / 2] + room[n / 2]);
     out->least = room[0], out->most = room[n - 1];
-    return out->controls = n;
+}
+
+/* first: the column of the change, behind which its interval stands. Bands are of one size and share the controls of
+ * the first. */
+static rs_view_change change_of(const table *t, int first, int64_t row, double *room) {
+    rs_view_change x = {.delta = at(t, first, row), .lo = at(t, first + 1, row), .hi = at(t, first + 2, row)};
+    x.control = x.least = x.most = NAN;
+    fold(t, first, row, at(t, AMOUNT, row), room, &x);
+    if (x.controls == 0) fold(t, first, row, 0.0, room, &x);
+    return x;
 }
 
 static rs_status keep(const rs_report_view *v, const char *s, const char **out, rs_error *err) {
@@ -116,26 +146,37 @@ static rs_status take_row(const rs_report_view *v, const table *t, int64_t r, do
     out->amount_name = named ? rs_verdict_name((int)out->amount) : "";
     out->layer = layer >= 0.0 && layer < 1e6 ? (int)layer : -1;
     out->pairs = pairs >= 0.0 && pairs < 1e15 ? (int64_t)pairs : 0;
-    out->delta = at(t, DELTA, r), out->lo = at(t, LO, r), out->hi = at(t, HI, r);
-    out->control = out->least = out->most = NAN;
-    /* Bands are of one size and share the controls of the first. */
-    if (fold(t, r, out->amount, room, out) == 0) fold(t, r, 0.0, room, out);
+    out->loss = change_of(t, DELTA, r, room);
+    out->accuracy = change_of(t, ACCURACY, r, room);
 out:
     return st;
 }
 
-/* ablations/delta [ablation, field]: for formats that know arrays only. */
-static rs_status as_array(rs_report_view *v, rs_error *err) {
+/* An array [ablation, field] of one kind of change: for formats that know arrays only. */
+static rs_status as_array(rs_report_view *v, const char *name, const char *unit, const char *what,
+                          const rs_view_change *(*of)(const rs_view_ablation *), rs_error *err) {
     rs_array *a = NULL;
-    rs_status st = rs_arrays_add(&v->derived, &a, err, "ablations/delta", RS_F64, "nats",
-                                 "change of the loss, its 95 % interval; median, least, most of the random controls", 2,
-                                 "ablation", v->n_ablations, "field", (int64_t)FIELDS);
+    char text[RS_LONG_NAME_BYTES];
+    snprintf(text, sizeof text, "change of %s, its 95 %% interval; median, least, most of the random controls", what);
+    rs_status st = rs_arrays_add(&v->derived, &a, err, name, RS_F64, unit, text, 2, "ablation", v->n_ablations, "field",
+                                 (int64_t)FIELDS);
     for (int64_t i = 0; st == RS_OK && i < v->n_ablations; i++) {
-        const rs_view_ablation *x = &v->ablations[i];
+        const rs_view_change *x = of(&v->ablations[i]);
         const double fields[FIELDS] = {x->delta, x->lo, x->hi, x->control, x->least, x->most};
         memcpy(a->data + i * FIELDS, fields, sizeof fields);
     }
     return st;
+}
+
+static const rs_view_change *loss_of(const rs_view_ablation *a) { return &a->loss; }
+static const rs_view_change *accuracy_of(const rs_view_ablation *a) { return &a->accuracy; }
+
+static rs_status as_arrays(rs_report_view *v, rs_error *err) {
+    if (v->n_ablations == 0) return RS_OK;
+    rs_status st = as_array(v, "ablations/delta", "nats", "the loss", loss_of, err);
+    return st == RS_OK
+               ? as_array(v, "ablations/accuracy", "1", "the share of tokens that are the likeliest", accuracy_of, err)
+               : st;
 }
 
 rs_status rs_view_read_ablations(rs_report_view *v, rs_store *s, rs_error *err) {
@@ -151,7 +192,7 @@ rs_status rs_view_read_ablations(rs_report_view *v, rs_store *s, rs_error *err) 
     RS_TRY(RS_ARENA_NEW(v->arena, &v->ablations, (size_t)t.n + 1, err));
     for (int64_t r = 0; r < t.n; r++)
         if (!isfinite(at(&t, SEED, r))) RS_TRY(take_row(v, &t, r, room, &v->ablations[v->n_ablations++], err));
-    if (v->n_ablations > 0) RS_TRY(as_array(v, err));
+    RS_TRY(as_arrays(v, err));
 out:
     table_deinit(&t);
     rs_array_deinit(&baseline);

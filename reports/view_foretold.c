@@ -34,8 +34,8 @@ static double summed(const rs_report_view *v, const char *name, int layer, int b
 
 static bool belongs(const rs_report_view *v, const rs_view_ablation *x, const char *mode) {
     return strcmp(x->experiment, "layer-band") == 0 && strcmp(x->mode, mode) == 0 && x->layer >= 0 &&
-           x->layer < v->n_layers && x->heads[0] == '\0' && x->pairs > 0 && isfinite(x->delta) && x->amount >= 0.0 &&
-           x->amount < RS_BANDS;
+           x->layer < v->n_layers && x->heads[0] == '\0' && x->pairs > 0 && isfinite(x->loss.delta) &&
+           x->amount >= 0.0 && x->amount < RS_BANDS;
 }
 
 static rs_status correlate(rs_view_foretold *f, const double *rows, double *x, double *y, rs_error *err) {
@@ -70,7 +70,7 @@ static rs_status foretell(rs_report_view *v, size_t m, double *x, double *y, rs_
         if (!belongs(v, e, modes[m].mode)) continue;
         for (int c = 0; c < COSTS; c++)
             a->data[i * FIELDS + c] = summed(v, modes[m].arrays[c], e->layer, (int)e->amount);
-        a->data[i++ * FIELDS + COSTS] = e->delta;
+        a->data[i++ * FIELDS + COSTS] = e->loss.delta;
     }
     rs_view_foretold *f = &v->foretold[v->n_foretold++];
     f->mode = modes[m].mode;

@@ -99,7 +99,7 @@ static void say_signed(rs_text *t, double x) {
 }
 
 /* "+0.82 nats (+0.68 to +1.02; random pairs: +4.62)" */
-static void say_delta(rs_text *t, const rs_view_ablation *a) {
+static void say_delta(rs_text *t, const rs_view_change *a) {
     say_signed(t, a->delta);
     rs_text_append(t, " nats");
     if (isfinite(a->lo)) {
@@ -134,7 +134,7 @@ static rs_status say_tried(rs_report_view *v, rs_error *err) {
         rs_text_append(&t, said++ ? ", " : "Tried on the model, the loss changed ");
         rs_text_append_n(&t, edits[i].words, (size_t)(at - edits[i].words));
         rs_text_printf(&t, "%s%s by ", rs_show_count(n, a->pairs), at + 2);
-        say_delta(&t, a);
+        say_delta(&t, &a->loss);
     }
     if (said > 0)
         rs_text_append(
@@ -155,10 +155,10 @@ static rs_status say_p_rope(rs_report_view *v, rs_error *err) {
                               : "No longer rotating the slowest pairs of every head, as p-RoPE does, changed the loss "
                                 "by the share that went, in nats: ",
                        rs_show_percent(share, 1.0 - a->amount));
-        say_signed(&t, a->delta);
-        if (a->controls == 0) continue;
+        say_signed(&t, a->loss.delta);
+        if (a->loss.controls == 0) continue;
         rs_text_append(&t, said == 1 ? " (random pairs " : " (");
-        say_signed(&t, a->control);
+        say_signed(&t, a->loss.control);
         rs_text_append(&t, ")");
     }
     if (said > 0) rs_text_append(&t, ". Nothing was trained behind these edits.");
@@ -213,8 +213,7 @@ static rs_status say_task(rs_report_view *v, rs_error *err) {
     int64_t heads = 0, measured = 0;
     if (v->task[0] == '\0') return RS_OK;
     rs_text_printf(&t, "Task %s, ", v->task);
-    if (v->task_items > 0)
-        rs_text_printf(&t, "%lld item%s", (long long)v->task_items, v->task_items == 1 ? "" : "s");
+    if (v->task_items > 0) rs_text_printf(&t, "%lld item%s", (long long)v->task_items, v->task_items == 1 ? "" : "s");
     else rs_text_append(&t, "items as its file has them");
     if (v->task_gold > 0) rs_text_printf(&t, ", the answer in number %lld", (long long)v->task_gold);
     rs_text_printf(&t, ": %s of the answer's tokens are the likeliest, %s of the answers as a whole",

@@ -18,6 +18,8 @@ const char *rs_ablate_mode_name(rs_ablate_mode m);
 typedef enum rs_experiment {
     RS_EXPERIMENT_P_ROPE,   /* amount p: the slowest 1 - p of a head's pairs (arXiv 2410.06205) */
     RS_EXPERIMENT_VERDICT,  /* amount v: the pairs that the run gave verdict v (base/verdict_name.h) */
+    RS_EXPERIMENT_UTILITY,  /* amount u: the pairs whose utility is below u (arXiv 2502.11276, 5.2: 0.5, there by
+                               dimension) */
     RS_EXPERIMENT_BAND,     /* amount b: band b of 8 of equal size, by frequency */
     RS_EXPERIMENT_ENDS,     /* amount n: the first or last n dimensions (arXiv 2502.11276, 5.4), n / 2 pairs */
     RS_EXPERIMENT_FRACTION, /* amount f: share f of a head's pairs, the first ones of a ranking */
@@ -26,12 +28,15 @@ typedef enum rs_experiment {
 } rs_experiment;
 const char *rs_experiment_name(rs_experiment e);
 rs_experiment rs_experiment_find(const char *name); /* RS_EXPERIMENTS when there is none */
+/* Array [layer, head, pair] of the run by whose values an experiment chooses its pairs ("contribution/verdict"); NULL
+ * for those that need none. */
+const char *rs_experiment_array(rs_experiment e);
 
 typedef struct rs_ablation {
     rs_experiment experiment;
     rs_ablate_mode mode;
     const rs_ranking *ranking; /* borrowed */
-    const rs_array *verdicts;  /* [layer, head, pair] borrowed; RS_EXPERIMENT_VERDICT alone, NULL otherwise */
+    const rs_array *values;    /* [layer, head, pair] borrowed, of rs_experiment_array; NULL without one */
     double amount;
     int seed;  /* of a random control; -1 otherwise */
     int layer; /* -1: all */
@@ -45,8 +50,9 @@ typedef struct rs_ablate_choice {
     const bool *experiments; /* [RS_EXPERIMENTS] */
     const bool *modes;       /* [3] */
     const rs_ranking *high, *low, *random;
-    const rs_ranking *verdict;     /* its values are the verdicts; NULL: the run has none, and nothing is tried */
-    const rs_ranking *rankings[3]; /* per mode [n_rankings[mode]]: of growing fractions */
+    const rs_ranking *chosen_by[RS_EXPERIMENTS]; /* its values are rs_experiment_array's; NULL where the experiment
+                                                    needs none, or the run has none: then nothing of it is tried */
+    const rs_ranking *rankings[3];               /* per mode [n_rankings[mode]]: of growing fractions */
     size_t n_rankings[3];
     const double *fractions; /* [n_fractions] */
     size_t n_fractions;

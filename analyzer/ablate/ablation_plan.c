@@ -32,32 +32,47 @@ static int count_band(double b, int P, int open) {
     return least(rs_band_begin((int)b + 1, P) - rs_band_begin((int)b, P), open);
 }
 
+/* Is a pair with this value of the run meant by an amount? False for NaN. */
+typedef bool value_rule(double value, double amount);
+
+static bool is_verdict(double value, double amount) { return fabs(value - amount) < 0.5; }
+static bool is_below(double value, double amount) { return value < amount; }
+
 typedef struct experiment {
     const char *name;
-    amount_rule *count;    /* NULL: as many as have the verdict */
     const double *amounts; /* [n]; NULL: the choice's fractions */
     size_t n;
-    unsigned modes; /* bits of modes that make sense */
-    bool band;      /* the amount is a place, not a number of pairs */
+    amount_rule *count; /* how many pairs; NULL: those whose value is meant */
+    const char *array;  /* [layer, head, pair] of the run; NULL with count */
+    value_rule *meant;  /* of a value of it */
+    unsigned modes;     /* bits of modes that make sense */
+    bool band;          /* the amount is a place, not a number of pairs */
     bool per_layer;
 } experiment;
 
 static const double p_amounts[] = {0.9, 0.75, 0.5, 0.25, 0};
 static const double band_amounts[RS_BANDS] = {0, 1, 2, 3, 4, 5, 6, 7};
 static const double verdict_amounts[] = {RS_VERDICT_IDLE, RS_VERDICT_SEMANTIC, RS_VERDICT_POSITIONAL, RS_VERDICT_BIAS};
+static const double utility_amounts[] = {0.5};
 static const double end_amounts[] = {16, 32};
 #define AMOUNTS(a) a, sizeof(a) / sizeof *(a)
 
+enum { ZERO_ALONE = 1U << RS_ABLATE_ZERO, UNROTATE_ALONE = 1U << RS_ABLATE_UNROTATE, ALL_MODES = (1U << MODES) - 1 };
 static const experiment experiments[RS_EXPERIMENTS] = {
-    [RS_EXPERIMENT_P_ROPE] = {"p-rope", count_p_rope, AMOUNTS(p_amounts), 1U << RS_ABLATE_UNROTATE, false, false},
-    [RS_EXPERIMENT_VERDICT] = {"verdict", NULL, AMOUNTS(verdict_amounts), ~0U, false, false},
-    [RS_EXPERIMENT_BAND] = {"band", count_band, AMOUNTS(band_amounts), ~0U, true, false},
-    [RS_EXPERIMENT_ENDS] = {"ends", count_dimensions, AMOUNTS(end_amounts), ~0U, false, false},
-    [RS_EXPERIMENT_FRACTION] = {"fraction", count_fraction, NULL, 0, ~0U, false, false},
-    [RS_EXPERIMENT_LAYER] = {"layer-band", count_band, AMOUNTS(band_amounts), ~0U, true, true},
+    [RS_EXPERIMENT_P_ROPE] = {"p-rope", AMOUNTS(p_amounts), .count = count_p_rope, .modes = UNROTATE_ALONE},
+    [RS_EXPERIMENT_VERDICT] = {"verdict", AMOUNTS(verdict_amounts), .array = "contribution/verdict",
+                               .meant = is_verdict, .modes = ALL_MODES},
+    [RS_EXPERIMENT_UTILITY] = {"utility", AMOUNTS(utility_amounts), .array = "utility/pair", .meant = is_below,
+                               .modes = ZERO_ALONE},
+    [RS_EXPERIMENT_BAND] = {"band", AMOUNTS(band_amounts), .count = count_band, .modes = ALL_MODES, .band = true},
+    [RS_EXPERIMENT_ENDS] = {"ends", AMOUNTS(end_amounts), .count = count_dimensions, .modes = ALL_MODES},
+    [RS_EXPERIMENT_FRACTION] = {"fraction", NULL, 0, .count = count_fraction, .modes = ALL_MODES},
+    [RS_EXPERIMENT_LAYER] = {"layer-band", AMOUNTS(band_amounts), .count = count_band, .modes = ALL_MODES, .band = true,
+                             .per_layer = true},
 };
 
 const char *rs_experiment_name(rs_experiment e) { return experiments[e].name; }
+const char *rs_experiment_array(rs_experiment e) { return experiments[e].array; }
 bool rs_experiment_is_band(rs_experiment e) { return experiments[e].band; }
 
 const char *rs_ablation_amount_name(rs_experiment e, double amount) {
@@ -132,11 +147,11 @@ static rs_status add_mode(list *l, const rs_ablate_choice *c, rs_ablation a, rs_
     for (size_t i = 0; i < n; i++) {
         a.amount = amounts[i];
         for (size_t r = 0; r < n_rankings; r++) {
-            a.ranking = fraction     ? &c->rankings[a.mode][r]
-                        : e->band    ? c->low
-                        : ends       ? low_high[r]
-                        : a.verdicts ? c->verdict
-                                     : c->high;
+            a.ranking = fraction   ? &c->rankings[a.mode][r]
+                        : e->band  ? c->low
+                        : ends     ? low_high[r]
+                        : a.values ? c->chosen_by[a.experiment]
+                                   : c->high;
             RS_TRY(add(l, &a, err));
         }
         if (!e->band || i == 0) {
@@ -157,12 +172,10 @@ rs_status rs_ablation_plan(const rs_ablate_choice *c, const rs_graph *g, rs_abla
                              .mode = (rs_ablate_mode)(k % MODES),
                              .seed = -1,
                              .layer = experiments[e].per_layer ? k / MODES : -1};
-            if (e == RS_EXPERIMENT_VERDICT) {
-                if (!c->verdict) {
-                    continue;
-                }
-                a.verdicts = c->verdict->values;
+            if (experiments[e].array && !c->chosen_by[e]) {
+                continue;
             }
+            a.values = c->chosen_by[e] ? c->chosen_by[e]->values : NULL;
             if (c->experiments[e] && c->modes[a.mode] && experiments[e].modes & 1U << a.mode) {
                 RS_TRY(add_mode(&l, c, a, err));
             }
@@ -196,13 +209,13 @@ static void choose_band(const rs_ablation *a, int P, const int *open, int n, uin
     }
 }
 
-/* Those of a head's open pairs that have the verdict: their number, and chosen where it is not NULL. */
-static int choose_verdict(const rs_ablation *a, const rs_graph *g, int layer, int head, const int *open, int n,
-                          uint8_t *chosen) {
-    const double *verdict = a->verdicts->data + (layer * g->max_heads + head) * g->max_pairs;
+/* Those of a head's open pairs whose value is meant: their number, and chosen where it is not NULL. */
+static int choose_meant(const rs_ablation *a, const rs_graph *g, int layer, int head, const int *open, int n,
+                        uint8_t *chosen) {
+    const double *value = a->values->data + (layer * g->max_heads + head) * g->max_pairs;
     int count = 0;
     for (int i = 0; i < n; i++) {
-        bool has = fabs(verdict[open[i]] - a->amount) < 0.5; /* false for NaN */
+        bool has = experiments[a->experiment].meant(value[open[i]], a->amount);
         count += has;
         if (chosen) {
             chosen[open[i]] = has;
@@ -215,7 +228,7 @@ static int choose_verdict(const rs_ablation *a, const rs_graph *g, int layer, in
 static int count_of(const rs_ablation *a, const rs_graph *g, int layer, int head, const int *open, int n) {
     const experiment *e = &experiments[a->experiment];
     return e->count ? e->count(a->amount, g->layers[layer].rope.n_pairs, n)
-                    : choose_verdict(a, g, layer, head, open, n, NULL);
+                    : choose_meant(a, g, layer, head, open, n, NULL);
 }
 
 rs_status rs_ablation_mask(const rs_ablation *a, const rs_graph *g, const uint8_t *heads, uint8_t *mask,
@@ -234,8 +247,8 @@ rs_status rs_ablation_mask(const rs_ablation *a, const rs_graph *g, const uint8_
             bool control = a->ranking->rule == RS_RANK_RANDOM;
             if (e->band && !control) {
                 choose_band(a, P, open, n, chosen);
-            } else if (a->verdicts && !control) {
-                choose_verdict(a, g, l, h, open, n, chosen);
+            } else if (a->values && !control) {
+                choose_meant(a, g, l, h, open, n, chosen);
             } else {
                 RS_TRY(rs_ranking_choose(a->ranking, g, l, h, open, n, count_of(a, g, l, h, open, n),
                                          (uint64_t)(a->seed < 0 ? 0 : a->seed), chosen, err));

@@ -47,7 +47,6 @@ static const char *const default_rankings[][10] = {
                             "contribution/kl_unrotate", "high", "low", "uniform"},
     [RS_ABLATE_SCALE] = {"moments/zero_cost", "frequency_norm/two_norm", "high", "low", "uniform"},
 };
-static const char verdict_array[] = "contribution/verdict";
 enum { MODES = sizeof default_rankings / sizeof *default_rankings };
 
 typedef struct ablate {
@@ -61,7 +60,7 @@ typedef struct ablate {
     rs_device_info info;
     rs_run_options pass;
     double flops; /* of a whole pass */
-    rs_ranking high, low, random, verdict, ranking[MODES][MOST];
+    rs_ranking high, low, random, chosen_by[RS_EXPERIMENTS], ranking[MODES][MOST];
     size_t n_rankings[MODES];
     rs_arrays values; /* of rankings */
     double fraction[MOST];
@@ -135,10 +134,13 @@ static rs_status choose_rankings(ablate *a, rs_error *err) {
             }
         }
     }
-    a->verdict = (rs_ranking){.rule = RS_RANK_VALUES};
-    snprintf(a->verdict.name, sizeof a->verdict.name, "%s", verdict_array);
-    if (rs_store_has(a->run, verdict_array)) {
-        RS_TRY(open_values(a, verdict_array, &unused, err));
+    for (int e = 0; e < RS_EXPERIMENTS; e++) {
+        const char *name = rs_experiment_array((rs_experiment)e);
+        a->chosen_by[e].rule = RS_RANK_VALUES;
+        snprintf(a->chosen_by[e].name, sizeof a->chosen_by[e].name, "%s", name ? name : "");
+        if (name && rs_store_has(a->run, name)) {
+            RS_TRY(open_values(a, name, &unused, err));
+        }
     }
     for (int mode = 0; mode < MODES; mode++) {
         for (size_t i = 0; i < a->n_rankings[mode]; i++) {
@@ -146,7 +148,9 @@ static rs_status choose_rankings(ablate *a, rs_error *err) {
             r->values = rs_arrays_find(&a->values, r->name + r->largest_first);
         }
     }
-    a->verdict.values = rs_arrays_find(&a->values, verdict_array);
+    for (int e = 0; e < RS_EXPERIMENTS; e++) {
+        a->chosen_by[e].values = rs_arrays_find(&a->values, a->chosen_by[e].name);
+    }
     a->high = (rs_ranking){.name = "high", .rule = RS_RANK_HIGH};
     a->low = (rs_ranking){.name = "low", .rule = RS_RANK_LOW};
     a->random = (rs_ranking){.name = "random", .rule = RS_RANK_RANDOM};
@@ -214,19 +218,32 @@ static rs_status drop_known(ablate *a, rs_error *err) {
     return st;
 }
 
+static rs_status unknown_experiment(const char *name, rs_error *err) {
+    rs_text t = {0};
+    for (int e = 0; e < RS_EXPERIMENTS; e++) {
+        rs_text_printf(&t, "%s%s",
+                       e == 0                   ? ""
+                       : e + 1 < RS_EXPERIMENTS ? ", "
+                                                : " or ",
+                       rs_experiment_name((rs_experiment)e));
+    }
+    rs_status st = rs_text_status(&t, err);
+    st = st == RS_OK ? rs_fail(err, RS_E_USAGE, "--experiment %s: expected %s", name, t.data) : st;
+    rs_text_deinit(&t);
+    return st;
+}
+
 static rs_status make_plan(ablate *a, rs_error *err) {
     rs_status st = RS_OK;
     bool wanted[RS_EXPERIMENTS] = {0}, modes[MODES] = {0};
     for (size_t i = 0; i < a->o->experiments.count; i++) {
         rs_experiment e = rs_experiment_find(a->o->experiments.item[i]);
         if (e == RS_EXPERIMENTS) {
-            return rs_fail(err, RS_E_USAGE,
-                           "--experiment %s: expected p-rope, verdict, band, ends, fraction or layer-band",
-                           a->o->experiments.item[i]);
+            return unknown_experiment(a->o->experiments.item[i], err);
         }
-        if (e == RS_EXPERIMENT_VERDICT && !a->verdict.values) {
-            return rs_fail(err, RS_E_USAGE, "--experiment verdict: %s has no %s; audit --deep measures it", a->path,
-                           verdict_array);
+        if (rs_experiment_array(e) && !a->chosen_by[e].values) {
+            return rs_fail(err, RS_E_USAGE, "--experiment %s: %s has no %s; audit --deep measures it",
+                           rs_experiment_name(e), a->path, rs_experiment_array(e));
         }
         wanted[e] = true;
     }
@@ -241,10 +258,12 @@ static rs_status make_plan(ablate *a, rs_error *err) {
                           .high = &a->high,
                           .low = &a->low,
                           .random = &a->random,
-                          .verdict = a->verdict.values ? &a->verdict : NULL,
                           .fractions = a->fraction,
                           .n_fractions = a->n_fractions,
                           .seeds = a->o->seeds ? (int)a->o->seeds : DEFAULT_SEEDS};
+    for (int e = 0; e < RS_EXPERIMENTS; e++) {
+        c.chosen_by[e] = a->chosen_by[e].values ? &a->chosen_by[e] : NULL;
+    }
     for (int m = 0; m < MODES; m++) {
         c.rankings[m] = a->ranking[m];
         c.n_rankings[m] = a->n_rankings[m];
@@ -263,7 +282,7 @@ static double planned(const ablate *a) {
     return sum;
 }
 
-/* The plan is cut from its end: its order is p-rope, verdict, band, ends, fraction, layer-band. */
+/* The plan is cut from its end: its order is that of the experiments (rs_experiment). */
 static size_t within(const ablate *a, double flops) {
     size_t n = 0;
     for (double sum = 0; n < a->n_plan && sum + a->cost[n] <= flops; n++) {
@@ -510,7 +529,7 @@ out:
 #define AT(field) offsetof(ablate_options, field)
 static const rs_option table[] = {
     {"experiment", 'e', RS_OPT_STRING, "NAME",
-     "p-rope, verdict, band, ends, fraction or layer-band; may be repeated (default: all but layer-band)",
+     "p-rope, verdict, utility, band, ends, fraction or layer-band; may be repeated (default: all but layer-band)",
      AT(experiments), true, 0, 0},
     {"mode", 'm', RS_OPT_CHOICE, "both|zero|unrotate|scale",
      "what is done to pairs: their term leaves the logit, stops turning, or is scaled (default: both: zero and "
@@ -535,9 +554,8 @@ static const rs_option table[] = {
      "the first N sequences of the run (default: as many as make 8,192 tokens, at least 4)", AT(sequences), false, 1,
      1e9},
     {"budget", 'b', RS_OPT_REAL, "SECONDS",
-     "measure what fits, by the rate of the unedited pass, cutting the plan from its end: p-rope, verdict, band, ends, "
-     "fraction, "
-     "layer-band (default: 1800)",
+     "measure what fits, by the rate of the unedited pass, cutting the plan from its end, in the order of --experiment "
+     "(default: 1800)",
      AT(budget), false, 1, 1e9},
     {"memory", 0, RS_OPT_INT, "MIB",
      "for residual streams at layers' entrances, from which edits of later layers begin (default: 1024)", AT(memory),
@@ -561,13 +579,13 @@ const rs_command rs_cmd_ablate = {
     .name = "ablate",
     .summary = "measure what it costs to zero, scale or un-rotate pairs",
     .synopsis = "RUN.h5 [MODEL TEXT...]",
-    .description =
-        "Runs the model of an audit over its text again with pairs edited, and puts the change of the loss, "
-        "in nats per token, into the run and its catalogue: by verdict, frequency band, first and last dimensions, "
-        "growing fractions under rankings, p-RoPE; each beside random pairs, as many in the same heads. "
-        "MODEL and TEXT are those that the run names unless they are given; files that have changed are "
-        "refused. Of a run of a task, which is made again, the answers alone are scored. What the run holds "
-        "already is not measured again; work that is stopped keeps what was measured.",
+    .description = "Runs the model of an audit over its text again with pairs edited, and puts the change of the loss, "
+                   "in nats per token, into the run and its catalogue: by verdict, utility, frequency band, first and "
+                   "last dimensions, "
+                   "growing fractions under rankings, p-RoPE; each beside random pairs, as many in the same heads. "
+                   "MODEL and TEXT are those that the run names unless they are given; files that have changed are "
+                   "refused. Of a run of a task, which is made again, the answers alone are scored. What the run holds "
+                   "already is not measured again; work that is stopped keeps what was measured.",
     .options = table,
     .options_size = sizeof(ablate_options),
     .least_arguments = 1,

@@ -78,6 +78,21 @@ class Ablate(unittest.TestCase):
         for mode in ("zero", "unrotate"):
             self.assertGreater(found["positional", mode][0], 2 * found["positional", mode][1], mode)
 
+    def test_pairs_of_little_utility(self):
+        """Those whose mask is below a half, in every head, and as many random ones of the same heads (arXiv 2502.11276, 5.2)."""
+        text = SOURCE / "data/samples/text.txt"
+        r = run("audit", SHIPPED / "full-rope", text, "--sequences", "2", "-o", "u.h5", "-q", "--probe", "utility", "--device", "cpu",
+                cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = run("ablate", "u.h5", "-e", "utility", "-q", "-f", "json", "--seeds", "2", "--device", "cpu", cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        rows = json.loads(r.stdout)
+        with h5py.File(self.folder / "u.h5") as f:
+            below = int((f["utility/pair"][...] < 0.5).sum())
+        self.assertGreater(below, 0)
+        self.assertEqual([(x["mode"], x["ranking"], x["amount"], x["pairs"]) for x in rows],
+                         [("zero", n, 0.5, below) for n in ("utility/pair", "random", "random")])
+
     def test_a_run_without_verdicts(self):
         self.refused(2, "contribution/verdict", "--deep", args=("ablate", "run.h5", "--ids", "ids.txt", "-q", "-e", "verdict"))
 

@@ -195,21 +195,25 @@ static void controls_edit_as_many_pairs_in_the_same_heads(void **state) {
     rig_close(&r);
 }
 
-/* The pairs of one verdict, no other; their controls as many of each head. A pair without a verdict is never edited. */
-static void a_verdict_names_its_pairs(void **state) {
+/* Chosen by a value of the run: the pairs of one verdict, or of a utility below a half, no other; their controls as
+ * many of each head. A pair without a value is never edited. */
+static void a_value_names_its_pairs(void **state) {
     rig r;
     rs_error err = {0};
     (void)state;
     rig_open(&r, 0);
-    double verdict[CELLS];
+    double value[CELLS];
     for (int i = 0; i < CELLS; i++) {
-        verdict[i] = i % 11 == 0 ? (double)NAN : i * 31 % 7 % RS_VERDICTS;
+        value[i] = i % 11 == 0 ? (double)NAN : i * 31 % 7 % RS_VERDICTS;
     }
-    rs_array values = {.n_dims = 3, .dims = {PLANTED_LAYERS, PLANTED_HEADS, PLANTED_PAIRS}, .data = verdict};
+    rs_array values = {.n_dims = 3, .dims = {PLANTED_LAYERS, PLANTED_HEADS, PLANTED_PAIRS}, .data = value};
     rs_ranking named = {.name = "verdict", .rule = RS_RANK_VALUES, .values = &values},
                random = {.name = "random", .rule = RS_RANK_RANDOM};
-    rs_ablation a = {.experiment = RS_EXPERIMENT_VERDICT, .verdicts = &values, .layer = -1};
-    for (a.amount = 0; a.amount < RS_VERDICTS; a.amount++) {
+    rs_ablation a = {.values = &values, .layer = -1};
+    for (int turn = 0; turn < 2 * RS_VERDICTS; turn++) {
+        bool verdict = turn % 2 == 0;
+        a.experiment = verdict ? RS_EXPERIMENT_VERDICT : RS_EXPERIMENT_UTILITY;
+        a.amount = turn / 2;
         uint8_t other[CELLS] = {0};
         memset(r.mask, 0, sizeof r.mask);
         a.ranking = &named;
@@ -219,7 +223,8 @@ static void a_verdict_names_its_pairs(void **state) {
         for (int h = 0; h < PLANTED_LAYERS * PLANTED_HEADS; h++) {
             int n = 0;
             for (int i = h * PLANTED_PAIRS; i < (h + 1) * PLANTED_PAIRS; i++) {
-                assert_int_equal(r.mask[i], verdict[i] >= a.amount && verdict[i] <= a.amount);
+                assert_int_equal(r.mask[i],
+                                 verdict ? value[i] >= a.amount && value[i] <= a.amount : value[i] < a.amount);
                 n += r.mask[i] - other[i];
             }
             assert_int_equal(n, 0);
@@ -234,7 +239,7 @@ int main(void) {
         cmocka_unit_test(no_edit_changes_no_bit),
         cmocka_unit_test(a_pass_from_a_kept_entrance_is_the_whole_pass_to_the_bit),
         cmocka_unit_test(controls_edit_as_many_pairs_in_the_same_heads),
-        cmocka_unit_test(a_verdict_names_its_pairs),
+        cmocka_unit_test(a_value_names_its_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,33 @@ def with_purpose(run):
         group.attrs["rankings"], group.attrs["keys"] = json.dumps(columns[2]), json.dumps(["a key"] * len(ABLATIONS))
 
 
+TASK_ROWS = [  # heads, mode, ranking, amount, seed, pairs, change of accuracy
+    *(("retrieval", 0, "low", 16, nan, 80, 0.03), *(("retrieval", 0, "random", 16, seed, 80, -0.1 * (seed + 3)) for seed in range(3))),
+    ("retrieval", 0, "high", 16, nan, 80, -0.6125), ("", 0, "high", 16, nan, 800, -0.9), ("<b>1.2</b>", 0, "low", 16, nan, 8, nan),
+    ("others", 0, "low", 16, nan, 80, -0.5),
+]
+
+
+def with_task(run):
+    """The first and the last dimensions of chosen heads, scored on the answers of a task, as `ablate --heads` leaves them."""
+    with_purpose(run)
+    import h5py
+    import numpy as np
+    with h5py.File(run, "r+") as f:
+        f.attrs["task"], f.attrs["task_items"], f.attrs["answer_accuracy"], f.attrs["answers_whole"] = "qa", 5, 0.75, 0.5
+        group, columns, n = f["ablation"], list(zip(*TASK_ROWS)), len(TASK_ROWS)
+        for name in list(group):
+            if name != "baseline_nll":
+                del group[name]
+        accuracy = np.array(columns[6])
+        for name, x in (("experiment", [0] * n), ("mode", columns[1]), ("amount", columns[3]), ("seed", columns[4]), ("layer", [nan] * n), ("pairs", columns[5]),
+                        ("delta_nll", -accuracy), ("delta_lo", -accuracy - 0.001), ("delta_hi", 0.001 - accuracy), ("delta_accuracy", accuracy),
+                        ("accuracy_lo", accuracy - 0.02), ("accuracy_hi", accuracy + 0.02)):
+            group[name] = np.array(x, "f8")
+        group.attrs["experiments"], group.attrs["rankings"] = json.dumps(["ends"]), json.dumps(columns[2])
+        group.attrs["keys"] = json.dumps([f"a key heads {heads}" if heads else "a key" for heads in columns[0]])
+
+
 def with_short_ablations(run):
     with_purpose(run)
     import h5py
@@ -279,10 +306,11 @@ class Page(BrowserTest):
         self.check_whole()
         # What was tried: the median and range of the controls of the same experiment, edit and amount; a loss that is none has no sign.
         table = [row.text for row in self.all("#fig-tried tbody tr")]
-        self.assertEqual(len(table), 3)
-        self.assertIn("pairs called idle removed 40 +0.0120 +0.0110 to +0.0130 +0.3000 +0.1000 to +0.5000", table[0])
-        self.assertIn("pairs called positional no longer rotated 7 +0.0000", table[1])
-        self.assertIn("slowest 25% of the pairs (p-RoPE) no longer rotated 30 +0.5000", table[2])
+        self.assertEqual(len(table), 4)
+        self.assertEqual(table[0], "in every head")
+        self.assertIn("pairs called idle removed 40 +0.0120 +0.0110 to +0.0130 +0.3000 +0.1000 to +0.5000", table[1])
+        self.assertIn("pairs called positional no longer rotated 7 +0.0000", table[2])
+        self.assertIn("slowest 25% of the pairs (p-RoPE) no longer rotated 30 +0.5000", table[3])
         curves = self.css("#tried-curves").text
         self.assertIn("<img src=x onerror=alert(1)>/a", curves)
         self.assertEqual(self.all("img"), [])
@@ -302,6 +330,30 @@ class Page(BrowserTest):
         self.assertEqual(report["ablations"][-1]["layer"], 2)
         by_pair = np.array(report["arrays"]["verdict/by_frequency"]["data"]).reshape(report["arrays"]["verdict/by_frequency"]["shape"])
         np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
+
+    def test_heads_of_a_task(self):
+        """Of a task the right tokens of the answers stand in front of the loss, and chosen heads have rows of their own."""
+        try:
+            page = page_of("smollm2", with_task)
+        except ModuleNotFoundError as e:
+            self.skipTest(f"{e.name} is missing")
+        self.show(page)
+        self.assertIn("5 items: 75% of the answer's tokens", self.css("main").text)
+        self.assertIn("the answers alone are scored", self.css("#fig-tried").text)
+        table = [row.text for row in self.all("#fig-tried tbody tr")]
+        self.assertEqual(len(table), 9)
+        self.assertTrue(table[0].startswith("in the heads that retrieve"))
+        self.assertEqual(table[1], "first (fastest) 16 dimensions of the head removed 80 +3.0 +1.0 to +5.0 \N{MINUS SIGN}40.0 \N{MINUS SIGN}50.0 to \N{MINUS SIGN}30.0 "
+                         "\N{MINUS SIGN}0.0300 \N{MINUS SIGN}0.0310 to \N{MINUS SIGN}0.0290 +0.4000 +0.3000 to +0.5000")
+        self.assertIn("last (slowest) 16 dimensions of the head removed 80 \N{MINUS SIGN}61.3", table[2])
+        self.assertEqual(table[3], "in every head")
+        self.assertEqual(table[5], "in heads <b>1.2</b>")
+        self.assertIn("removed 8 \N{EN DASH} \N{EN DASH}", table[6])
+        self.assertEqual(table[7], "in as many other heads, drawn at random")
+        self.check_whole()
+        report = json.loads(subprocess.run([PROGRAM, "report", os.path.join(FOLDER, "smollm2-with_task.h5"), "--format", "json"], check=True, capture_output=True).stdout)
+        self.assertEqual([round(a["accuracy"]["delta"], 4) if a["accuracy"]["delta"] is not None else None for a in report["ablations"]], [0.03, -0.6125, -0.9, None, -0.5])
+        self.assertEqual(report["ablations"][0]["accuracy"]["control"], -0.4)
 
     def test_what_foretells_the_loss(self):
         """Rank correlations of summed costs with the loss, worked out again from the file."""
