@@ -6,46 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Experiments that a table tells better than a curve, in its order, and what an amount means. */
-static const struct {
-    const char *experiment, *words;
-} shown[] = {
-    {"verdict", "pairs called %s"},
-    {"utility", "pairs of utility below %s"},
-    {"p-rope", "slowest %s of the pairs (p-RoPE)"},
-    {"ends", "%s dimensions of the head"},
-};
-
-static const struct {
-    const char *mode, *words;
-} edits[] = {{"zero", "removed"}, {"unrotate", "no longer rotated"}, {"scale", "scaled"}};
-
-static const char *edit_words(const char *mode) {
-    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++)
-        if (strcmp(edits[i].mode, mode) == 0) return edits[i].words;
-    return mode;
-}
-
-static void write_what(rs_text *out, size_t kind, const rs_view_ablation *a) {
-    char amount[64], number[RS_SHOW_BYTES];
-    rs_text words = {0};
-    if (a->amount_name[0] != '\0') rs_text_printf(&words, "%s", a->amount_name);
-    else if (strcmp(a->experiment, "p-rope") == 0) rs_text_append(&words, rs_show_percent(number, 1.0 - a->amount));
-    else if (strcmp(a->experiment, "utility") == 0) rs_text_append(&words, rs_show_number(number, a->amount));
-    else
-        rs_text_printf(&words, "%s %g", strcmp(a->ranking, "low") == 0 ? "first (fastest)" : "last (slowest)",
-                       a->amount);
-    size_t n = words.bytes < sizeof amount ? words.bytes : sizeof amount - 1;
-    memcpy(amount, words.data != NULL ? words.data : "", n);
-    amount[n] = '\0';
-    rs_text_deinit(&words);
-    const char *before = shown[kind].words, *at = strstr(before, "%s");
-    rs_text_append(out, "<td class=\"t w\">");
-    rs_text_html(out, before, (size_t)(at - before));
-    rs_text_html(out, amount, strlen(amount));
-    rs_text_html(out, at + 2, strlen(at + 2));
-    rs_text_append(out, "</td>");
-}
+/* Experiments that a table tells better than a curve, in its order. */
+static const char *const shown[] = {"verdict", "utility", "p-rope", "ends"};
 
 static void write_signed(rs_text *out, double x, int digits) {
     if (isnan(x)) rs_text_append(out, "\xe2\x80\x93");
@@ -89,12 +51,12 @@ static void write_change(rs_text *out, const kind_of_change *kind, const rs_view
     write_range(out, kind->scale * x->least, kind->scale * x->most, kind->digits);
 }
 
-static void write_row(rs_text *out, const rs_report_view *v, size_t kind, const rs_view_ablation *a) {
+static void write_row(rs_text *out, const rs_report_view *v, const rs_view_ablation *a) {
     char n[RS_SHOW_BYTES];
-    rs_text_append(out, "<tr>");
-    write_what(out, kind, a);
-    rs_text_append(out, "<td class=\"t\">");
-    rs_text_html(out, edit_words(a->mode), strlen(edit_words(a->mode)));
+    rs_text_append(out, "<tr><td class=\"t w\">");
+    rs_text_html(out, a->what, strlen(a->what));
+    rs_text_append(out, "</td><td class=\"t\">");
+    rs_text_html(out, a->how, strlen(a->how));
     rs_text_append(out, "</td><td>");
     rs_write_html_text(out, rs_show_count(n, a->pairs));
     rs_text_append(out, "</td>");
@@ -120,31 +82,15 @@ static void write_head(rs_text *out, const rs_report_view *v) {
 
 /* ---- groups of heads ---- */
 
-/* What `ablate --heads` was given. */
-static const struct {
-    const char *word, *words;
-} groups[] = {
-    {"", "in every head"},
-    {"retrieval",
-     "in the heads that retrieve: more than half of their attention from question and answer goes to the context"},
-    {"others", "in as many other heads, drawn at random"},
-    {"copying", "in the heads that copy: a tenth of the answer\xe2\x80\x99s tokens and more"},
-    {"copying-others", "in as many heads that do not copy, drawn at random"},
-};
-
-static void write_group(rs_text *out, const rs_report_view *v, const char *heads) {
+static void write_group(rs_text *out, const rs_report_view *v, const char *where) {
     int columns = 3 + 4 * (v->task[0] != '\0' ? CHANGES : 1);
-    size_t i = 0, n = sizeof groups / sizeof *groups;
-    while (i < n && strcmp(groups[i].word, heads) != 0) i++;
     rs_text_printf(out, "<tbody><tr><th scope=\"rowgroup\" colspan=\"%d\" class=\"t group\">", columns);
-    if (i == n) rs_text_append(out, "in heads ");
-    rs_write_html_text(out, i < n ? groups[i].words : heads);
+    rs_text_html(out, where, strlen(where));
     rs_text_append(out, "</th></tr>\n");
 }
 
 static bool belongs(const rs_view_ablation *a, size_t kind, const char *heads) {
-    return strcmp(a->experiment, shown[kind].experiment) == 0 && a->layer < 0 && a->pairs > 0 &&
-           strcmp(a->heads, heads) == 0;
+    return strcmp(a->experiment, shown[kind]) == 0 && a->layer < 0 && a->pairs > 0 && strcmp(a->heads, heads) == 0;
 }
 
 /* Has the table a row of these heads? */
@@ -161,11 +107,11 @@ static bool first_of_its_heads(const rs_report_view *v, int64_t row) {
     return true;
 }
 
-static void write_rows(rs_text *out, const rs_report_view *v, const char *heads) {
-    write_group(out, v, heads);
+static void write_rows(rs_text *out, const rs_report_view *v, const rs_view_ablation *first) {
+    write_group(out, v, first->where);
     for (size_t k = 0; k < sizeof shown / sizeof *shown; k++)
         for (int64_t i = 0; i < v->n_ablations; i++)
-            if (belongs(&v->ablations[i], k, heads)) write_row(out, v, k, &v->ablations[i]);
+            if (belongs(&v->ablations[i], k, first->heads)) write_row(out, v, &v->ablations[i]);
     rs_text_append(out, "</tbody>\n");
 }
 
@@ -177,7 +123,7 @@ void rs_page_tried(rs_text *out, const rs_report_view *v) {
             rs_text_append(out, "<p>This is the run of a task: the tokens of the answers alone are scored.</p>\n");
         if (!any) write_head(out, v);
         any = true;
-        write_rows(out, v, v->ablations[i].heads);
+        write_rows(out, v, &v->ablations[i]);
     }
     if (any) rs_text_append(out, "</table></div>\n");
 }

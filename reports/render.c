@@ -43,3 +43,11 @@ rs_status rs_report_render(const rs_labelled_run *runs, size_t n, const rs_repor
     st = n == 1 ? render_one(i, runs[0].path, o, out, err) : render_several(i, runs, n, o, out, err);
     return st == RS_OK ? rs_text_status(out, err) : st;
 }
+
+rs_status rs_report_tried(const char *path, const char *program, rs_text *out, rs_error *err) {
+    rs_report_view *v = NULL;
+    rs_status st = rs_report_view_open(path, NULL, program, &v, err);
+    if (st == RS_OK) rs_write_tried(out, v);
+    rs_report_view_close(v);
+    return st == RS_OK ? rs_text_status(out, err) : st;
+}

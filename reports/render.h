@@ -39,6 +39,8 @@ void rs_write_json_kinds(rs_text *out, const int *counts);
 void rs_write_json_heads(rs_text *out, const rs_report_view *v);
 /* The members "verdicts" (name, pairs; none when not measured) and "ablations" (render_json_purpose.c). */
 void rs_write_json_purpose(rs_text *out, const rs_report_view *v);
+/* All ablations as a table for the terminal (render_text_tried.c). */
+void rs_write_tried(rs_text *out, const rs_report_view *v);
 /* Text for a terminal: control bytes and what is not UTF-8 become '?'; and the same broken into lines of at most
  * `columns`, each led by `lead` spaces (render_text.c). */
 void rs_write_plain(rs_text *out, const char *s);

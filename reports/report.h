@@ -34,4 +34,8 @@ typedef struct rs_labelled_run {
 rs_status rs_report_render(const rs_labelled_run *runs, size_t n, const rs_report_options *o, rs_text *out,
                            rs_error *err);
 
+/* What `ablate` has measured on a run, as a table for the terminal, each edit beside its random controls. Fails as
+ * rs_report_render does. */
+rs_status rs_report_tried(const char *path, const char *program, rs_text *out, rs_error *err);
+
 #endif

@@ -2,8 +2,8 @@
  * formats print what stands here and compute nothing, so that page, text, JSON and CSV cannot disagree. Knows
  * data/store.h, no format. Written by view.c, view_layers.c, view_distance.c,
  * view_spectrum.c (reading), view_derive.c,
- * view_heads.c, view_purpose.c and view_foretold.c (numbers), view_ablation.c (what was tried), view_words.c and
- * view_words_purpose.c (sentences); read by render_*.c. */
+ * view_heads.c, view_purpose.c and view_foretold.c (numbers), view_ablation.c (what was tried), view_words.c,
+ * view_words_purpose.c and view_words_tried.c (sentences); read by render_*.c. */
 #ifndef RS_REPORTS_VIEW_H
 #define RS_REPORTS_VIEW_H
 
@@ -103,6 +103,8 @@ typedef struct rs_view_ablation {
     rs_view_change loss;     /* nats per scored token */
     rs_view_change accuracy; /* share of the scored tokens that are the likeliest */
     int64_t pairs;           /* edited, per query head */
+    /* in words (view_words_tried.c): "pairs called idle", "removed", "in every head" */
+    const char *what, *how, *where;
 } rs_view_ablation;
 
 /* How well costs of single pairs, summed, foretell the loss: over the edits of one band in one layer. */
@@ -192,6 +194,8 @@ const char *rs_view_finding_text(const rs_report_view *v, const char *key);
 /* --- the steps of rs_report_view_open, in order (view_ablation.c, view_purpose.c, view_derive.c, view_words.c) --- */
 struct rs_store;
 rs_status rs_view_read_ablations(rs_report_view *v, struct rs_store *s, rs_error *err);
+rs_status rs_view_ablation_words(const rs_report_view *v, rs_view_ablation *a,
+                                 rs_error *err); /* fills what, how, where */
 rs_status rs_view_purpose(rs_report_view *v, rs_error *err);
 rs_status rs_view_derive(rs_report_view *v, rs_error *err);
 rs_status rs_view_foretell(rs_report_view *v, rs_error *err);         /* view_foretold.c: after derive */
@@ -201,6 +205,7 @@ void rs_view_band_verdicts(const rs_report_view *v, rs_view_band *b); /* fills b
 /* Adds the sentence t (taken, also when it fails) to the findings; an empty one is left out. */
 rs_status rs_view_add_finding(rs_report_view *v, const char *key, const char *figure, rs_text *t, rs_error *err);
 rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err); /* view_words_purpose.c */
+rs_status rs_view_say_tried(rs_report_view *v, rs_error *err);   /* view_words_tried.c: as part of the purpose */
 rs_status rs_view_say(rs_report_view *v, rs_error *err);
 
 #endif

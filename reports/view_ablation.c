@@ -148,6 +148,7 @@ static rs_status take_row(const rs_report_view *v, const table *t, int64_t r, do
     out->pairs = pairs >= 0.0 && pairs < 1e15 ? (int64_t)pairs : 0;
     out->loss = change_of(t, DELTA, r, room);
     out->accuracy = change_of(t, ACCURACY, r, room);
+    RS_TRY(rs_view_ablation_words(v, out, err));
 out:
     return st;
 }

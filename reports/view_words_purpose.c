@@ -1,4 +1,4 @@
-/* The sentences that answer the question: what the pairs are for, what it cost when that was tried. They say no more
+/* The sentences that say what the pairs are for; what it cost when that was tried: view_words_tried.c. They say no more
  * than was measured: a verdict speaks of attention, an ablation of the loss. */
 #include "analyzer/base/alloc.h"
 #include "reports/rank.h"
@@ -89,80 +89,6 @@ static rs_status say_control(rs_report_view *v, rs_error *err) {
     rs_text_printf(&t, "; %s stay undecided. What the control has as well was not necessarily learned.",
                    rs_show_percent(share, share_of(c, RS_VERDICT_UNDECIDED)));
     return rs_view_add_finding(v, "control", "fig-control", &t, err);
-}
-
-/* "+0.82", never "-0.00" of what is not below zero to the digits shown. */
-static void say_signed(rs_text *t, double x) {
-    int digits = fabs(x) < 0.095 ? 4 : 2;
-    double unit = digits == 4 ? 1e-4 : 1e-2;
-    rs_text_printf(t, "%+.*f", digits, fabs(x) < 0.5 * unit ? 0.0 : x);
-}
-
-/* "+0.82 nats (+0.68 to +1.02; random pairs: +4.62)" */
-static void say_delta(rs_text *t, const rs_view_change *a) {
-    say_signed(t, a->delta);
-    rs_text_append(t, " nats");
-    if (isfinite(a->lo)) {
-        rs_text_append(t, " (");
-        say_signed(t, a->lo);
-        rs_text_append(t, " to ");
-        say_signed(t, a->hi);
-    }
-    if (a->controls > 0) {
-        rs_text_append(t, isfinite(a->lo) ? "; random pairs: " : " (random pairs: ");
-        say_signed(t, a->control);
-    }
-    if (isfinite(a->lo) || a->controls > 0) rs_text_append(t, ")");
-}
-
-static rs_status say_tried(rs_report_view *v, rs_error *err) {
-    static const struct {
-        const char *mode, *words;
-        rs_verdict verdict;
-    } edits[] = {
-        {"zero", "without the %s idle pairs", RS_VERDICT_IDLE},
-        {"unrotate", "with the %s that work by content no longer rotated", RS_VERDICT_SEMANTIC},
-        {"unrotate", "with the %s that work by position no longer rotated", RS_VERDICT_POSITIONAL},
-    };
-    rs_text t = {0};
-    char n[RS_SHOW_BYTES];
-    int said = 0;
-    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
-        const rs_view_ablation *a = rs_view_ablation_find(v, "verdict", edits[i].mode, NULL, (double)edits[i].verdict);
-        if (a == NULL || a->pairs == 0) continue;
-        const char *at = strstr(edits[i].words, "%s");
-        rs_text_append(&t, said++ ? ", " : "Tried on the model, the loss changed ");
-        rs_text_append_n(&t, edits[i].words, (size_t)(at - edits[i].words));
-        rs_text_printf(&t, "%s%s by ", rs_show_count(n, a->pairs), at + 2);
-        say_delta(&t, &a->loss);
-    }
-    if (said > 0)
-        rs_text_append(
-            &t, "; in brackets the 95% interval over sequences and the median of as many random pairs of the "
-                "same heads. A verdict is about one pair at a time: what all of them cost together can be more.");
-    return rs_view_add_finding(v, "tried", "fig-tried", &t, err);
-}
-
-static rs_status say_p_rope(rs_report_view *v, rs_error *err) {
-    rs_text t = {0};
-    char share[RS_SHOW_BYTES];
-    int said = 0;
-    for (int64_t i = 0; i < v->n_ablations; i++) {
-        const rs_view_ablation *a = &v->ablations[i];
-        if (strcmp(a->experiment, "p-rope") != 0 || a->layer >= 0 || a->heads[0] != '\0' || a->pairs == 0) continue;
-        rs_text_printf(&t, "%s%s: ",
-                       said++ ? ", "
-                              : "No longer rotating the slowest pairs of every head, as p-RoPE does, changed the loss "
-                                "by the share that went, in nats: ",
-                       rs_show_percent(share, 1.0 - a->amount));
-        say_signed(&t, a->loss.delta);
-        if (a->loss.controls == 0) continue;
-        rs_text_append(&t, said == 1 ? " (random pairs " : " (");
-        say_signed(&t, a->loss.control);
-        rs_text_append(&t, ")");
-    }
-    if (said > 0) rs_text_append(&t, ". Nothing was trained behind these edits.");
-    return rs_view_add_finding(v, "p_rope", "fig-tried", &t, err);
 }
 
 static rs_status say_utility(rs_report_view *v, rs_error *err) {
@@ -262,8 +188,7 @@ rs_status rs_view_say_purpose(rs_report_view *v, rs_error *err) {
     RS_TRY(say_task(v, err));
     RS_TRY(say_verdicts(v, err));
     RS_TRY(say_control(v, err));
-    RS_TRY(say_tried(v, err));
-    RS_TRY(say_p_rope(v, err));
+    RS_TRY(rs_view_say_tried(v, err));
     RS_TRY(say_foretold(v, err));
     RS_TRY(say_utility(v, err));
 out:

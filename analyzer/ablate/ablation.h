@@ -63,11 +63,6 @@ typedef struct rs_ablate_choice {
  * the list (their cost is exactly zero). Fails: RS_E_NOMEM. */
 rs_status rs_ablation_plan(const rs_ablate_choice *c, const rs_graph *g, rs_ablation **out, size_t *n, rs_error *err);
 
-/* Is the amount a place or a kind of pairs, not how many? Then one set of controls serves all of them (bands), or the
- * amount has a name (verdicts). */
-bool rs_experiment_is_band(rs_experiment e);
-const char *rs_ablation_amount_name(rs_experiment e, double amount); /* "idle"; NULL where it is a number */
-
 /* The pairs of an ablation: mask [n_layers, max_heads, max_pairs], zeroed by the caller. heads [n_layers, max_heads]:
  * 1 where a head may be edited, NULL: all. Only pairs on which the edit does something count (to un-rotate: those that
  * rotate), for a control as for a ranking, so that both edit the same number in the same heads. */

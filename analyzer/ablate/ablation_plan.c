@@ -73,11 +73,6 @@ static const experiment experiments[RS_EXPERIMENTS] = {
 
 const char *rs_experiment_name(rs_experiment e) { return experiments[e].name; }
 const char *rs_experiment_array(rs_experiment e) { return experiments[e].array; }
-bool rs_experiment_is_band(rs_experiment e) { return experiments[e].band; }
-
-const char *rs_ablation_amount_name(rs_experiment e, double amount) {
-    return e == RS_EXPERIMENT_VERDICT && amount >= 0 && amount < RS_VERDICTS ? rs_verdict_name((int)amount) : NULL;
-}
 
 rs_experiment rs_experiment_find(const char *name) {
     int e = 0;

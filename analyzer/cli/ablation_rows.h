@@ -39,8 +39,8 @@ rs_status rs_ablation_rows_write(const rs_ablation_rows *r, const char *path, rs
 /* The rows into the catalogue, with the run's own row brought up to date. */
 rs_status rs_ablation_rows_catalog(const rs_ablation_rows *r, const char *path, const char *catalog, rs_error *err);
 
-typedef enum rs_ablation_format { RS_ABLATION_TEXT, RS_ABLATION_JSON, RS_ABLATION_CSV } rs_ablation_format;
-/* Text: controls are folded into median and range beside what they control; json and csv: every row. */
-void rs_ablation_rows_show(const rs_ablation_rows *r, rs_ablation_format f, rs_text *out);
+/* Every row, controls too, for programs (ablation_show.c). */
+void rs_ablation_rows_json(const rs_ablation_rows *r, rs_text *out);
+void rs_ablation_rows_csv(const rs_ablation_rows *r, rs_text *out);
 
 #endif

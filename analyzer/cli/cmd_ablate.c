@@ -11,6 +11,7 @@
 #include "analyzer/cli/calibrate.h"
 #include "analyzer/cli/program.h"
 #include "analyzer/cli/recorded_input.h"
+#include "reports/report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -26,7 +27,7 @@ typedef struct ablate_options {
     int mode; /* 0: zero and unrotate, then rs_ablate_mode + 1 */
     double scale, budget;
     int64_t sequences, seeds, memory;
-    int format; /* rs_ablation_format */
+    int format; /* TEXT, JSON, CSV */
     bool layers, group, dry_run, force;
 } ablate_options;
 
@@ -38,6 +39,7 @@ enum {
     DEFAULT_MEMORY = 1024,
     WRITE_SECONDS = 30
 };
+enum { TEXT, JSON, CSV }; /* --format */
 static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75};
 /* Rankings of growing fractions that are tried where the run holds them, per mode. */
 static const char *const default_rankings[][10] = {
@@ -493,7 +495,11 @@ static rs_status work(ablate *a, rs_error *err) {
         RS_TRY(measure(a, err));
         RS_TRY(rs_ablation_rows_catalog(&a->rows, a->path, a->catalog, err));
     }
-    rs_ablation_rows_show(&a->rows, (rs_ablation_format)a->o->format, &t);
+    switch (a->o->format) {
+    case JSON: rs_ablation_rows_json(&a->rows, &t); break;
+    case CSV: rs_ablation_rows_csv(&a->rows, &t); break;
+    default: RS_TRY(rs_report_tried(a->path, rs_program_version(), &t, err));
+    }
     RS_TRY(rs_print(&t, err));
 out:
     rs_text_deinit(&t);

@@ -161,10 +161,16 @@ function drawTopAxis(g, o, x, w, h) {
   t.append('text').attr('class', 'title').attr('x', w).attr('y', -22).attr('text-anchor', 'end').text(o.top.label);
 }
 
+/* Intervals as upright bars, `shift` pixels beside their places. */
+function whiskers(g, points, x, y, shift) {
+  g.selectAll('.err').data(points.filter(d => Number.isFinite(d.lo))).join('line').attr('class', 'err').attr('x1', d => x(d.x) + shift).attr('x2', d => x(d.x) + shift).attr('y1', d => y(d.lo)).attr('y2', d => y(d.hi));
+}
+
 const drawSeries = {
   line(g, s, x, y) {
     const ok = d => Number.isFinite(d.y) && (!s.log || d.y > 0);
-    if (s.points.some(d => Number.isFinite(d.lo))) {
+    if (s.shift !== undefined) whiskers(g, s.points, x, y, s.shift);
+    else if (s.points.some(d => Number.isFinite(d.lo))) {
       g.append('path').attr('class', 'band').datum(s.points)
         .attr('d', d3.area().defined(d => ok(d) && (!s.log || d.hi > 0)).x(d => x(d.x)).y0(d => y(s.log ? Math.max(d.lo, y.domain()[0]) : d.lo)).y1(d => y(d.hi)));
     }
@@ -175,7 +181,7 @@ const drawSeries = {
   },
   dots(g, s, x, y) {
     const p = s.points.filter(d => Number.isFinite(d.y) && (!s.log || d.y > 0));
-    g.selectAll('.err').data(p.filter(d => Number.isFinite(d.lo))).join('line').attr('class', 'err').attr('x1', d => x(d.x)).attr('x2', d => x(d.x)).attr('y1', d => y(d.lo)).attr('y2', d => y(d.hi));
+    whiskers(g, p, x, y, 0);
     g.selectAll('circle').data(p).join('circle').attr('class', s.open ? 'ring' : 'dot').attr('r', s.r || 2.4).attr('cx', d => x(d.x)).attr('cy', d => y(d.y));
   },
   bar(g, s, x, y) {
@@ -213,7 +219,7 @@ function addReading(svg, g, r, readout) {
   clear();
 }
 
-/* o: {x, y: {type, domain, label, ticks?, format?}, series: [{name, kind, colour, points: [{x, y, lo?, hi?}]}], rules?: [{y, name, rule}],
+/* o: {x, y: {type, domain, label, ticks?, format?}, series: [{name, kind, colour, points: [{x, y, lo?, hi?}], shift?: intervals of a line as bars beside its points, not as an area}], rules?: [{y, name, rule}],
  *     top?: {ticks, label}, shaded?: [[x0, x1]], reading: {xs, say(i), hint}, numbers?(): {columns, rows}, height?, label} */
 function plot(figure, o) {
   const before = figure.querySelector('figcaption');

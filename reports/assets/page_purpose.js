@@ -148,13 +148,13 @@ function fractionFigure(mode) {
   const controls = amounts.map(m => rows.find(x => x.amount === m && x.controls > 0) || {});
   const series = [
     ...(controls.some(c => c.controls) ? [{ name: 'random pairs: median and range', colour: 'var(--soft)', dashed: true, points: amounts.map((m, i) => ({ x: m, y: value(controls[i].control), lo: value(controls[i].least), hi: value(controls[i].most) })) }] : []),
-    ...rankings.map((r, i) => ({ name: r, colour: variants[i % variants.length], dashed: i >= variants.length ? 2 : false, points: amounts.map(m => ({ x: m, y: value(at(r, m).delta) })) })),
+    ...rankings.map((r, i) => ({ name: r, colour: variants[i % variants.length], dashed: i >= variants.length ? 2 : false, shift: 2 * (i - (rankings.length - 1) / 2), points: amounts.map(m => { const a = at(r, m); return { x: m, y: value(a.delta), lo: value(a.lo), hi: value(a.hi) }; }) })),
   ];
-  const f = headFigure(`Giving up a growing share of pairs: ${editNames[mode] || mode}`, 'one line per order in which each head gives its pairs up; lower is a better order. high gives up the slowest first, low the fastest, uniform spreads what is kept; the others take the smallest values of the named measure first. The vertical scale is linear up to 0.01 and logarithmic above.');
+  const f = headFigure(`Giving up a growing share of pairs: ${editNames[mode] || mode}`, 'one line per order in which each head gives its pairs up; lower is a better order. high gives up the slowest first, low the fastest, uniform spreads what is kept; the others take the smallest values of the named measure first. Bars: 95% interval over sequences. The vertical scale is linear up to 0.01 and logarithmic above.');
   plot(f, {
     x: { type: 'linear', domain: [0, d3.max(amounts)], label: 'share of each head’s pairs', format: d3.format('.0%'), ticks: amounts }, y: lossAxis(rows), series, height: 330, rules: [{ y: 0 }],
     reading: { xs: amounts, hint: 'Point at a share.', say: i => `${percent(amounts[i])} of the pairs: ` + series.map(s => `${s.name.split(':')[0]} ${signed(s.points[i].y)}`).join(', ') },
-    numbers: () => ({ columns: ['share', ...series.map(s => s.name)], rows: amounts.map((m, i) => [m, ...series.map(s => s.points[i].y)]) }),
+    numbers: () => ({ columns: ['share', ...series.flatMap(s => [s.name, 'from', 'to'])], rows: amounts.map((m, i) => [m, ...series.flatMap(({ points }) => [points[i].y, points[i].lo, points[i].hi])]) }),
     label: `Loss by share of pairs ${editNames[mode]}`,
   });
   return f;

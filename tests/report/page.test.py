@@ -84,6 +84,25 @@ def with_purpose(run):
         group.attrs["rankings"], group.attrs["keys"] = json.dumps(columns[2]), json.dumps(["a key"] * len(ABLATIONS))
 
 
+def with_cheap_edits(run):
+    """Shares of which some are cheap: by the upper end of the interval, not the mean; by the number of pairs, not the amount."""
+    with_purpose(run)
+    import h5py
+    import numpy as np
+    rows = [  # mode, amount, pairs, delta, upper end
+        (0, 0.1, 300, 0.001, 0.002), (0, 0.2, 500, 0.004, 0.0099), (0, 0.3, 700, 0.005, 0.0101), (0, 0.5, 500, 0.006, 0.007),
+        (1, 0.1, 300, 0.5, 0.6), (1, 0.2, 200, 0.4, 0.7),
+    ]
+    with h5py.File(run, "r+") as f:
+        group, n = f["ablation"], len(rows)
+        mode, amount, pairs, delta, hi = map(list, zip(*rows))
+        for name, x in (("experiment", [3] * n), ("mode", mode), ("amount", amount), ("seed", [nan] * n), ("layer", [nan] * n), ("pairs", pairs), ("delta_nll", delta), ("delta_lo", delta),
+                        ("delta_hi", hi)):
+            del group[name]
+            group[name] = np.array(x, "f8")
+        group.attrs["rankings"], group.attrs["keys"] = json.dumps(["low"] * n), json.dumps(["a key"] * n)
+
+
 TASK_ROWS = [  # heads, mode, ranking, amount, seed, pairs, change of accuracy
     *(("retrieval", 0, "low", 16, nan, 80, 0.03), *(("retrieval", 0, "random", 16, seed, 80, -0.1 * (seed + 3)) for seed in range(3))),
     ("retrieval", 0, "high", 16, nan, 80, -0.6125), ("", 0, "high", 16, nan, 800, -0.9), ("<b>1.2</b>", 0, "low", 16, nan, 8, nan),
@@ -331,6 +350,19 @@ class Page(BrowserTest):
         by_pair = np.array(report["arrays"]["verdict/by_frequency"]["data"]).reshape(report["arrays"]["verdict/by_frequency"]["shape"])
         np.testing.assert_allclose(by_pair[0], [(verdict == i).mean((0, 1)) for i in range(5)], atol=1e-5)
 
+    def test_what_can_go(self):
+        """The most pairs whose edit stays under a hundredth of a nat at the upper end of its interval, and the cheapest where none does."""
+        try:
+            page = page_of("smollm2", with_cheap_edits)
+        except ModuleNotFoundError as e:
+            self.skipTest(f"{e.name} is missing")
+        self.show(page)
+        said = next(x.text for x in self.all(".findings li") if x.text.startswith("What can go"))
+        self.assertIn("no share that was tried; the cheapest, 200 of 8\N{NARROW NO-BREAK SPACE}640 pairs no longer rotated (20%, fastest first (low)), +0.40 nats (+0.40 to +0.70); "
+                      "500 of 8\N{NARROW NO-BREAK SPACE}640 pairs removed (20%, fastest first (low)), +0.0040 nats (+0.0040 to +0.0099). ", said)
+        self.assertIn("The best of 6 edits", said)
+        self.check_whole()
+
     def test_heads_of_a_task(self):
         """Of a task the right tokens of the answers stand in front of the loss, and chosen heads have rows of their own."""
         try:
@@ -343,9 +375,9 @@ class Page(BrowserTest):
         table = [row.text for row in self.all("#fig-tried tbody tr")]
         self.assertEqual(len(table), 9)
         self.assertTrue(table[0].startswith("in the heads that retrieve"))
-        self.assertEqual(table[1], "first (fastest) 16 dimensions of the head removed 80 +3.0 +1.0 to +5.0 \N{MINUS SIGN}40.0 \N{MINUS SIGN}50.0 to \N{MINUS SIGN}30.0 "
+        self.assertEqual(table[1], "first (fastest) 16 dimensions removed 80 +3.0 +1.0 to +5.0 \N{MINUS SIGN}40.0 \N{MINUS SIGN}50.0 to \N{MINUS SIGN}30.0 "
                          "\N{MINUS SIGN}0.0300 \N{MINUS SIGN}0.0310 to \N{MINUS SIGN}0.0290 +0.4000 +0.3000 to +0.5000")
-        self.assertIn("last (slowest) 16 dimensions of the head removed 80 \N{MINUS SIGN}61.3", table[2])
+        self.assertIn("last (slowest) 16 dimensions removed 80 \N{MINUS SIGN}61.3", table[2])
         self.assertEqual(table[3], "in every head")
         self.assertEqual(table[5], "in heads <b>1.2</b>")
         self.assertIn("removed 8 \N{EN DASH} \N{EN DASH}", table[6])
