@@ -66,7 +66,8 @@ function colourBar(o) {
     c.fillStyle = o.colour(i / (w - 1));
     c.fillRect(i, 0, 1, 1);
   }
-  const svg = d3.create('svg').attr('width', w + 60).attr('height', 46).attr('role', 'img').attr('aria-label', o.label);
+  const room = Math.max(w + 60, 30 + 6.6 * o.title.length); /* the title may be wider than the bar */
+  const svg = d3.create('svg').attr('width', room).attr('height', 46).attr('role', 'img').attr('aria-label', o.label);
   const g = svg.append('g').attr('transform', 'translate(24,16)');
   g.append('text').attr('class', 'title').attr('x', -2).attr('y', -5).text(o.title);
   g.append('image').attr('href', canvas.toDataURL()).attr('width', w).attr('height', h).attr('preserveAspectRatio', 'none');

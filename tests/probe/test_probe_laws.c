@@ -483,9 +483,12 @@ static void check_lengths(const fake_forward *f, const rs_probe_kind *kind) {
 /* --- memory that cannot be had
  * ------------------------------------------------------------------------------------------------------------ */
 
+/* Every allocation on the CPU. An emulated device computes a hundred times slower and the host's side is the same:
+ * ever larger steps. */
 static void check_allocation(const fake_forward *f, const rs_probe_kind *kind) {
+    bool every = strcmp(rs_test_device(), "cpu") == 0;
     (void)f;
-    for (uint64_t nth = 1;; nth++) {
+    for (uint64_t nth = 1;; nth += every ? 1 : 1 + nth / 8) {
         fake_forward g;
         rs_error err = {0};
         rs_probes *p = NULL;
