@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *rs_test_device(void) {
     const char *asked = getenv("ROPESCOPE_TEST_DEVICE");
@@ -23,3 +24,5 @@ void rs_test_device_or_skip(void) {
     fprintf(stderr, "%s\n", err.message);
     exit(st == RS_E_UNAVAILABLE && !getenv("ROPESCOPE_TEST_DEVICE_REQUIRED") ? 77 : 1);
 }
+
+int rs_test_stride(void) { return getenv("RS_SANITIZED") && strcmp(rs_test_device(), "cpu") != 0 ? 4 : 1; }

@@ -8,5 +8,9 @@ const char *rs_test_device(void);
 /* Ends the program with 77 (skipped) when ROPESCOPE_TEST_DEVICE names a device that this machine has not; the reason
  * goes to stderr. For the first line of main. With ROPESCOPE_TEST_DEVICE_REQUIRED set that is a failure. */
 void rs_test_device_or_skip(void);
+/* Every how manieth of its cases a test tries: 1, and 4 on an emulated device under the sanitizers (RS_SANITIZED),
+ * which computes several hundred times slower. There it is about memory, and the op tests go every way of every kernel;
+ * the numbers of all cases are held on the emulated device without sanitizers. */
+int rs_test_stride(void);
 
 #endif
