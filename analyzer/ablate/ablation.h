@@ -54,8 +54,10 @@ typedef struct rs_ablate_choice {
                                                     needs none, or the run has none: then nothing of it is tried */
     const rs_ranking *rankings[3];               /* per mode [n_rankings[mode]]: of growing fractions */
     size_t n_rankings[3];
-    const double *fractions; /* [n_fractions] */
+    const double *fractions; /* [n_fractions] of a head's pairs */
     size_t n_fractions;
+    const double *dimensions; /* [n_dimensions] at a head's ends */
+    size_t n_dimensions;
     int seeds; /* random controls of each */
 } rs_ablate_choice;
 

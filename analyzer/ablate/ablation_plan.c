@@ -40,7 +40,7 @@ static bool is_below(double value, double amount) { return value < amount; }
 
 typedef struct experiment {
     const char *name;
-    const double *amounts; /* [n]; NULL: the choice's fractions */
+    const double *amounts; /* [n]; NULL: the choice's */
     size_t n;
     amount_rule *count; /* how many pairs; NULL: those whose value is meant */
     const char *array;  /* [layer, head, pair] of the run; NULL with count */
@@ -54,7 +54,6 @@ static const double p_amounts[] = {0.9, 0.75, 0.5, 0.25, 0};
 static const double band_amounts[RS_BANDS] = {0, 1, 2, 3, 4, 5, 6, 7};
 static const double verdict_amounts[] = {RS_VERDICT_IDLE, RS_VERDICT_SEMANTIC, RS_VERDICT_POSITIONAL, RS_VERDICT_BIAS};
 static const double utility_amounts[] = {0.5};
-static const double end_amounts[] = {16, 32};
 #define AMOUNTS(a) a, sizeof(a) / sizeof *(a)
 
 enum { ZERO_ALONE = 1U << RS_ABLATE_ZERO, UNROTATE_ALONE = 1U << RS_ABLATE_UNROTATE, ALL_MODES = (1U << MODES) - 1 };
@@ -65,7 +64,7 @@ static const experiment experiments[RS_EXPERIMENTS] = {
     [RS_EXPERIMENT_UTILITY] = {"utility", AMOUNTS(utility_amounts), .array = "utility/pair", .meant = is_below,
                                .modes = ZERO_ALONE},
     [RS_EXPERIMENT_BAND] = {"band", AMOUNTS(band_amounts), .count = count_band, .modes = ALL_MODES, .band = true},
-    [RS_EXPERIMENT_ENDS] = {"ends", AMOUNTS(end_amounts), .count = count_dimensions, .modes = ALL_MODES},
+    [RS_EXPERIMENT_ENDS] = {"ends", NULL, 0, .count = count_dimensions, .modes = ALL_MODES},
     [RS_EXPERIMENT_FRACTION] = {"fraction", NULL, 0, .count = count_fraction, .modes = ALL_MODES},
     [RS_EXPERIMENT_LAYER] = {"layer-band", AMOUNTS(band_amounts), .count = count_band, .modes = ALL_MODES, .band = true,
                              .per_layer = true},
@@ -137,8 +136,13 @@ static rs_status add_mode(list *l, const rs_ablate_choice *c, rs_ablation a, rs_
     const experiment *e = &experiments[a.experiment];
     const rs_ranking *low_high[] = {c->low, c->high};
     bool fraction = a.experiment == RS_EXPERIMENT_FRACTION, ends = a.experiment == RS_EXPERIMENT_ENDS;
-    const double *amounts = fraction ? c->fractions : e->amounts;
-    size_t n = fraction ? c->n_fractions : e->n, n_rankings = fraction ? c->n_rankings[a.mode] : ends ? 2 : 1;
+    const double *amounts = fraction ? c->fractions : ends ? c->dimensions : e->amounts;
+    size_t n = fraction ? c->n_fractions
+               : ends   ? c->n_dimensions
+                        : e->n,
+           n_rankings = fraction ? c->n_rankings[a.mode]
+                        : ends   ? 2
+                                 : 1;
     for (size_t i = 0; i < n; i++) {
         a.amount = amounts[i];
         for (size_t r = 0; r < n_rankings; r++) {

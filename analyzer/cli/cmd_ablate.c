@@ -22,7 +22,7 @@
 typedef struct ablate_options {
     rs_strings arguments;
     rs_input_options input;
-    rs_strings experiments, rankings, fractions;
+    rs_strings experiments, rankings, fractions, dimensions;
     const char *heads, *catalog;
     int mode; /* 0: zero and unrotate, then rs_ablate_mode + 1 */
     double scale, budget;
@@ -40,7 +40,7 @@ enum {
     WRITE_SECONDS = 30
 };
 enum { TEXT, JSON, CSV }; /* --format */
-static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75};
+static const double default_fractions[] = {0.05, 0.1, 0.2, 0.3, 0.5, 0.75}, default_dimensions[] = {16, 32};
 /* Rankings of growing fractions that are tried where the run holds them, per mode. */
 static const char *const default_rankings[][10] = {
     [RS_ABLATE_ZERO] = {"moments/zero_cost", "moments/zero_cost_sampled", "frequency_norm/two_norm",
@@ -65,8 +65,8 @@ typedef struct ablate {
     rs_ranking high, low, random, chosen_by[RS_EXPERIMENTS], ranking[MODES][MOST];
     size_t n_rankings[MODES];
     rs_arrays values; /* of rankings */
-    double fraction[MOST];
-    size_t n_fractions;
+    double fraction[MOST], dimension[MOST];
+    size_t n_fractions, n_dimensions;
     uint8_t *heads, *mask; /* [n_layers, max_heads] or NULL; [n_layers, max_heads, max_pairs] */
     rs_ablation *plan;     /* [n_plan] still to be measured */
     double *cost;          /* [n_plan] floating-point operations */
@@ -160,17 +160,36 @@ out:
     return st;
 }
 
-static rs_status choose_fractions(ablate *a, rs_error *err) {
-    const rs_strings *f = &a->o->fractions;
-    a->n_fractions = f->count ? f->count : sizeof default_fractions / sizeof *default_fractions;
-    for (size_t i = 0; i < a->n_fractions; i++) {
+/* Numbers of an option that may be repeated, or their default. out [MOST] */
+static rs_status choose_numbers(const rs_strings *given, const char *option, const double *otherwise, size_t n,
+                                double most, const char *expected, double *out, size_t *n_out, rs_error *err) {
+    *n_out = given->count ? given->count : n;
+    for (size_t i = 0; i < *n_out; i++) {
         char *end = NULL;
-        a->fraction[i] = f->count ? strtod(f->item[i], &end) : default_fractions[i];
-        if (f->count && (*end || end == f->item[i] || !(a->fraction[i] > 0 && a->fraction[i] <= 1))) {
-            return rs_fail(err, RS_E_USAGE, "--fraction %s: expected a number above 0 and up to 1", f->item[i]);
+        out[i] = given->count ? strtod(given->item[i], &end) : otherwise[i];
+        if (given->count && (*end || end == given->item[i] || !(out[i] > 0 && out[i] <= most))) {
+            return rs_fail(err, RS_E_USAGE, "--%s %s: expected %s", option, given->item[i], expected);
         }
     }
     return RS_OK;
+}
+
+static rs_status choose_amounts(ablate *a, rs_error *err) {
+    rs_status st = RS_OK;
+    RS_TRY(choose_numbers(&a->o->fractions, "fraction", default_fractions,
+                          sizeof default_fractions / sizeof *default_fractions, 1, "a number above 0 and up to 1",
+                          a->fraction, &a->n_fractions, err));
+    RS_TRY(choose_numbers(&a->o->dimensions, "dimensions", default_dimensions,
+                          sizeof default_dimensions / sizeof *default_dimensions, 1e6, "a number of dimensions",
+                          a->dimension, &a->n_dimensions, err));
+    for (size_t i = 0; i < a->n_dimensions; i++) {
+        if (fmod(a->dimension[i], 2) > 0) {
+            return rs_fail(err, RS_E_USAGE, "--dimensions %g: expected an even number: pairs are edited whole",
+                           a->dimension[i]);
+        }
+    }
+out:
+    return st;
 }
 
 static rs_status choose_heads(ablate *a, rs_error *err) {
@@ -262,6 +281,8 @@ static rs_status make_plan(ablate *a, rs_error *err) {
                           .random = &a->random,
                           .fractions = a->fraction,
                           .n_fractions = a->n_fractions,
+                          .dimensions = a->dimension,
+                          .n_dimensions = a->n_dimensions,
                           .seeds = a->o->seeds ? (int)a->o->seeds : DEFAULT_SEEDS};
     for (int e = 0; e < RS_EXPERIMENTS; e++) {
         c.chosen_by[e] = a->chosen_by[e].values ? &a->chosen_by[e] : NULL;
@@ -462,7 +483,7 @@ static rs_status open_all(ablate *a, rs_error *err) {
     RS_TRY(rs_run_plan(g, a->input.model.weights, &a->pass, &p, err));
     a->flops = p.flops;
     RS_TRY(choose_rankings(a, err));
-    RS_TRY(choose_fractions(a, err));
+    RS_TRY(choose_amounts(a, err));
     RS_TRY(choose_heads(a, err));
     if (!a->o->force) {
         RS_TRY(rs_ablation_rows_read(a->run, a->path, &a->rows, err));
@@ -553,6 +574,8 @@ static const rs_option table[] = {
      AT(group), false, 0, 0},
     {"fraction", 0, RS_OPT_STRING, "F", "share of a head's pairs; may be repeated (default: 0.05 0.1 0.2 0.3 0.5 0.75)",
      AT(fractions), true, 0, 0},
+    {"dimensions", 0, RS_OPT_STRING, "N",
+     "at either end of a head, for --experiment ends; may be repeated (default: 16 32)", AT(dimensions), true, 0, 0},
     {"heads", 0, RS_OPT_STRING, "L.H,...|retrieval|others", RS_ABLATE_HEADS_HELP, AT(heads), false, 0, 0},
     {"layers", 0, RS_OPT_FLAG, NULL, "also every band in every layer alone (layer-band)", AT(layers), false, 0, 0},
     {"seeds", 0, RS_OPT_INT, "N", "random controls of each kind (default: 5)", AT(seeds), false, 1, 256},

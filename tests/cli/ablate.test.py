@@ -252,6 +252,17 @@ class Ablate(unittest.TestCase):
         self.assertEqual(one, two)
         self.assertEqual(sorted(p.name for p in self.folder.glob("run.h5*")), ["run.h5"])
 
+    def test_dimensions_at_either_end(self):
+        """The first n dimensions are the n / 2 pairs that a share of the fastest gives up: the same edits, the same losses."""
+        rows = self.ablate("-e", "ends", "-m", "zero", "--dimensions", "2", "--dimensions", "6", "--seeds", "1")
+        self.assertEqual([(x["ranking"], x["amount"]) for x in rows if x["seed"] is None], [(r, n) for n in (2, 6) for r in ("low", "high")])
+        pairs = self.config.get("head_dim", self.config["hidden_size"] // self.config["num_attention_heads"]) // 2
+        shares = self.ablate("-e", "fraction", "-m", "zero", "-r", "low", "-r", "high", "--fraction", str(3 / pairs), "--seeds", "1")
+        for ranking in ("low", "high"):
+            a = next(x for x in rows if x["ranking"] == ranking and x["amount"] == 6)
+            b = next(x for x in shares if x["ranking"] == ranking and x["experiment"] == "fraction")
+            self.assertEqual((a["pairs"], a["delta_nll"]), (b["pairs"], b["delta_nll"]))
+
     def test_catalogue(self):
         rows = self.ablate("-e", "p-rope", "--seeds", "2")
         db = sqlite3.connect(self.folder / "ropescope.sqlite")
@@ -274,6 +285,8 @@ class Ablate(unittest.TestCase):
         self.refused(2, "--experiment", args=[*base, "-e", "everything"])
         self.refused(2, "--heads", args=[*base, "--heads", "0.99"])
         self.refused(2, "--fraction", args=[*base, "--fraction", "1.5"])
+        self.refused(2, "--dimensions 3", "even", args=[*base, "--dimensions", "3"])
+        self.refused(2, "--dimensions x", args=[*base, "--dimensions", "x"])
         self.refused(2, "--ids", args=["ablate", "run.h5", "-q"])
         self.ablate("-e", "p-rope", "--seeds", "1")
         self.refused(2, "other settings", args=[*base, "-n", "2"])
