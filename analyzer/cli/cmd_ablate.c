@@ -621,5 +621,6 @@ const rs_command rs_cmd_ablate = {
     .most_arguments = -1,
     .examples = "ropescope ablate run.h5 --dry-run\nropescope ablate run.h5 --experiment fraction --mode unrotate "
                 "--ranking moments/unrotate_cost\nropescope ablate run.h5 --layers --budget 7200",
+    .computes = true,
     .run = run,
 };

@@ -385,5 +385,6 @@ const rs_command rs_cmd_audit = {
         "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
         "--ids ids.txt -o run.h5 --probe frequency_norm\nropescope audit model.gguf --task key-value --task-items 16 "
         "--context 512 --sequences 32 -o task.h5",
+    .computes = true,
     .run = run,
 };

@@ -279,5 +279,6 @@ const rs_command rs_cmd_dump = {
     .most_arguments = -1,
     .examples =
         "ropescope dump model/ novel.txt -n 1 -c 512 --site logits --site 'blocks.*.attn.hook_q_rope' -o acts.h5",
+    .computes = true,
     .run = run,
 };

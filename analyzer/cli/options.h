@@ -43,6 +43,7 @@ typedef struct rs_command {
     size_t options_size; /* sizeof the options struct; field `rs_strings arguments` stands first in it */
     int least_arguments, most_arguments; /* positional; most < 0: any number */
     const char *examples;                /* lines, or NULL */
+    bool computes;                       /* with threads: rs_program_wait_briefly */
     rs_status (*run)(const void *options, rs_error *err);
 } rs_command;
 

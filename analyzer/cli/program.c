@@ -44,6 +44,15 @@ void rs_program_set_command_line(int argc, char **argv) {
 
 const char *rs_program_command_line(void) { return command_line.data ? command_line.data : "ropescope"; }
 
+/* libgomp's own patience is 300,000 turns, about a millisecond. On an idle machine nobody notices; where another
+ * program has one of the cores, every thread spins for the one that does not run, at every barrier: five times slower.
+ * It reads the number when it is loaded, before main. */
+void rs_program_wait_briefly(char **argv) {
+    if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT") && setenv("GOMP_SPINCOUNT", "10000", 0) == 0) {
+        execv("/proc/self/exe", argv);
+    }
+}
+
 rs_status rs_print(const rs_text *t, rs_error *err) {
     rs_status st = rs_text_status(t, err);
     if (st != RS_OK) {
