@@ -376,7 +376,7 @@ const rs_command rs_cmd_audit = {
                    "turns the run into a page or a text.\n\n"
                    "--task makes the sequences itself: something to find and a question about it, so that heads that "
                    "retrieve show and answers can be right or wrong. key-value and needle are English, induction and "
-                   "copy random tokens; all end with their answer.",
+                   "copy random tokens, qa documents and a question from --task-file; all end with their answer.",
     .options = table,
     .options_size = sizeof(audit_options),
     .least_arguments = 1,
@@ -384,7 +384,9 @@ const rs_command rs_cmd_audit = {
     .examples =
         "ropescope audit model.gguf novel.txt --context 2048 --sequences 4 -o run.h5\nropescope audit model/ "
         "--ids ids.txt -o run.h5 --probe frequency_norm\nropescope audit model.gguf --task key-value --task-items 16 "
-        "--context 512 --sequences 32 -o task.h5",
+        "--context 512 --sequences 32 -o task.h5\nropescope audit model.gguf --task qa --task-file "
+        "nq-open-oracle.jsonl.gz --task-items 10 "
+        "--task-gold 1 -o qa.h5",
     .computes = true,
     .run = run,
 };
