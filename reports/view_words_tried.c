@@ -73,9 +73,9 @@ static const struct {
               {"", "in every head"},
               {"retrieval", "in the heads that retrieve: more than half of their attention from question and answer "
                             "goes to the context"},
-              {"others", "in as many other heads, drawn at random"},
+              {"others", "in other heads, as many where there are so many, drawn at random"},
               {"copying", "in the heads that copy: a tenth of the answer's tokens and more"},
-              {"copying-others", "in as many heads that do not copy, drawn at random"}};
+              {"copying-others", "in heads that do not copy, as many where there are so many, drawn at random"}};
 
 rs_status rs_view_ablation_words(const rs_report_view *v, rs_view_ablation *a, rs_error *err) {
     rs_status st = RS_OK;

@@ -381,7 +381,7 @@ class Page(BrowserTest):
         self.assertEqual(table[3], "in every head")
         self.assertEqual(table[5], "in heads <b>1.2</b>")
         self.assertIn("removed 8 \N{EN DASH} \N{EN DASH}", table[6])
-        self.assertEqual(table[7], "in as many other heads, drawn at random")
+        self.assertTrue(table[7].startswith("in other heads"))
         self.check_whole()
         report = json.loads(subprocess.run([PROGRAM, "report", os.path.join(FOLDER, "smollm2-with_task.h5"), "--format", "json"], check=True, capture_output=True).stdout)
         self.assertEqual([round(a["accuracy"]["delta"], 4) if a["accuracy"]["delta"] is not None else None for a in report["ablations"]], [0.03, -0.6125, -0.9, None, -0.5])
