@@ -44,8 +44,8 @@ void rs_program_set_command_line(int argc, char **argv) {
 
 const char *rs_program_command_line(void) { return command_line.data ? command_line.data : "ropescope"; }
 
-/* libgomp's own patience is 300,000 turns, about a millisecond. On an idle machine nobody notices; where another program
- * has one of the cores, every thread spins at every barrier for the one that does not run: ten times slower
+/* libgomp's own patience is 300,000 turns, about a millisecond. On an idle machine nobody notices; where another
+ * program has one of the cores, every thread spins at every barrier for the one that does not run: ten times slower
  * (tests/bench/bench_waiting.py). It reads the number when it is loaded, before main. */
 void rs_program_wait_briefly(char **argv) {
     if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT") && setenv("GOMP_SPINCOUNT", "1000", 0) == 0) {
