@@ -15,19 +15,21 @@ static void write_signed(rs_text *out, double x, int digits) {
 }
 
 static void write_range(rs_text *out, double from, double to, int digits) {
-    rs_text_append(out, "<td>");
+    rs_text_append(out, "<td class=\"range\">");
     if (isfinite(from) && isfinite(to)) {
+        rs_text_append(out, "(");
         write_signed(out, from, digits);
         rs_text_append(out, " to ");
         write_signed(out, to, digits);
-    } else rs_text_append(out, "\xe2\x80\x93");
+        rs_text_append(out, ")");
+    }
     rs_text_append(out, "</td>");
 }
 
 /* What changes, as columns: of a text its loss, of a task the right tokens of its answers too. */
 typedef struct kind_of_change {
-    const char *what, *random;
-    int digits;
+    const char *what;
+    int digits, digits_of_task;
     double scale;
     bool of_task;
     rs_view_change (*of)(const rs_view_ablation *);
@@ -35,20 +37,20 @@ typedef struct kind_of_change {
 static rs_view_change loss_of(const rs_view_ablation *a) { return a->loss; }
 static rs_view_change accuracy_of(const rs_view_ablation *a) { return a->accuracy; }
 static const kind_of_change changes[] = {
-    {"right tokens, %", "random pairs", 1, 100.0, true, accuracy_of},
-    {"loss, nats", "random pairs", 4, 1.0, false, loss_of},
+    {"right tokens, points", 1, 1, 100.0, true, accuracy_of},
+    {"loss, nats", 4, 2, 1.0, false, loss_of},
 };
 enum { CHANGES = sizeof changes / sizeof *changes };
 
-static void write_change(rs_text *out, const kind_of_change *kind, const rs_view_change *x) {
+static void write_change(rs_text *out, const kind_of_change *kind, const rs_view_change *x, int digits) {
     rs_text_append(out, "<td><strong>");
-    write_signed(out, kind->scale * x->delta, kind->digits);
+    write_signed(out, kind->scale * x->delta, digits);
     rs_text_append(out, "</strong></td>");
-    write_range(out, kind->scale * x->lo, kind->scale * x->hi, kind->digits);
+    write_range(out, kind->scale * x->lo, kind->scale * x->hi, digits);
     rs_text_append(out, "<td>");
-    write_signed(out, kind->scale * x->control, kind->digits);
+    write_signed(out, kind->scale * x->control, digits);
     rs_text_append(out, "</td>");
-    write_range(out, kind->scale * x->least, kind->scale * x->most, kind->digits);
+    write_range(out, kind->scale * x->least, kind->scale * x->most, digits);
 }
 
 static void write_row(rs_text *out, const rs_report_view *v, const rs_view_ablation *a) {
@@ -62,7 +64,9 @@ static void write_row(rs_text *out, const rs_report_view *v, const rs_view_ablat
     rs_text_append(out, "</td>");
     for (int c = 0; c < CHANGES; c++) {
         rs_view_change x = changes[c].of(a);
-        if (v->task[0] != '\0' || !changes[c].of_task) write_change(out, &changes[c], &x);
+        bool task = v->task[0] != '\0';
+        if (task || !changes[c].of_task)
+            write_change(out, &changes[c], &x, task ? changes[c].digits_of_task : changes[c].digits);
     }
     rs_text_append(out, "</tr>\n");
 }
@@ -74,9 +78,9 @@ static void write_head(rs_text *out, const rs_report_view *v) {
     for (int c = 0; c < CHANGES; c++)
         if (v->task[0] != '\0' || !changes[c].of_task)
             rs_text_printf(out,
-                           "<th scope=\"col\">%s</th><th scope=\"col\">95%% interval</th><th scope=\"col\">%s</th><th "
-                           "scope=\"col\">their range</th>",
-                           changes[c].what, changes[c].random);
+                           "<th scope=\"col\" colspan=\"2\" class=\"t\">%s (95%%)</th><th scope=\"col\" "
+                           "colspan=\"2\" class=\"t\">random (range)</th>",
+                           changes[c].what);
     rs_text_append(out, "</tr></thead>\n");
 }
 

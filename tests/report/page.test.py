@@ -327,7 +327,7 @@ class Page(BrowserTest):
         table = [row.text for row in self.all("#fig-tried tbody tr")]
         self.assertEqual(len(table), 4)
         self.assertEqual(table[0], "in every head")
-        self.assertIn("pairs called idle removed 40 +0.0120 +0.0110 to +0.0130 +0.3000 +0.1000 to +0.5000", table[1])
+        self.assertIn("pairs called idle removed 40 +0.0120 (+0.0110 to +0.0130) +0.3000 (+0.1000 to +0.5000)", table[1])
         self.assertIn("pairs called positional no longer rotated 7 +0.0000", table[2])
         self.assertIn("slowest 25% of the pairs (p-RoPE) no longer rotated 30 +0.5000", table[3])
         curves = self.css("#tried-curves").text
@@ -375,8 +375,8 @@ class Page(BrowserTest):
         table = [row.text for row in self.all("#fig-tried tbody tr")]
         self.assertEqual(len(table), 9)
         self.assertTrue(table[0].startswith("in the heads that retrieve"))
-        self.assertEqual(table[1], "first (fastest) 16 dimensions removed 80 +3.0 +1.0 to +5.0 \N{MINUS SIGN}40.0 \N{MINUS SIGN}50.0 to \N{MINUS SIGN}30.0 "
-                         "\N{MINUS SIGN}0.0300 \N{MINUS SIGN}0.0310 to \N{MINUS SIGN}0.0290 +0.4000 +0.3000 to +0.5000")
+        self.assertEqual(table[1], "first (fastest) 16 dimensions removed 80 +3.0 (+1.0 to +5.0) \N{MINUS SIGN}40.0 (\N{MINUS SIGN}50.0 to \N{MINUS SIGN}30.0) "
+                         "\N{MINUS SIGN}0.03 (\N{MINUS SIGN}0.03 to \N{MINUS SIGN}0.03) +0.40 (+0.30 to +0.50)")
         self.assertIn("last (slowest) 16 dimensions removed 80 \N{MINUS SIGN}61.3", table[2])
         self.assertEqual(table[3], "in every head")
         self.assertEqual(table[5], "in heads <b>1.2</b>")
