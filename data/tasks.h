@@ -32,10 +32,10 @@ bool rs_task_needs_tokenizer(rs_task_kind k); /* is it made of text? */
 
 typedef struct rs_task_options {
     rs_task_kind kind;
-    int64_t
-        items; /* pairs, needles, documents, tokens that are repeated; 0: 16, 1, as the file has, as many as fit, 32 */
-    int64_t
-        gold; /* of key-value, needle and qa: the item that holds the answer, from 1; 0: drawn, or as the file has it */
+    /* Pairs, needles, documents, tokens that are repeated; 0: 16, 1, as the file has, as many as fit, 32. */
+    int64_t items;
+    /* Which item of key-value, needle and qa holds the answer, from 1; 0: drawn, or as the file has it. */
+    int64_t gold;
     /* One question a line and sequence (tasks_file.c has the two forms), plain or gzip; items: so many around the one
      * that is asked for; qa: with documents of other lines where its own are fewer; 0: all. NULL: made up. Key-value
      * and qa alone. */
