@@ -42,6 +42,9 @@ static const kind_of_change changes[] = {
 };
 enum { CHANGES = sizeof changes / sizeof *changes };
 
+static bool of_task(const rs_report_view *v) { return v->task[0] != '\0'; }
+static bool has_columns(const rs_report_view *v, int change) { return of_task(v) || !changes[change].of_task; }
+
 static void write_change(rs_text *out, const kind_of_change *kind, const rs_view_change *x, int digits) {
     rs_text_append(out, "<td><strong>");
     write_signed(out, kind->scale * x->delta, digits);
@@ -64,9 +67,8 @@ static void write_row(rs_text *out, const rs_report_view *v, const rs_view_ablat
     rs_text_append(out, "</td>");
     for (int c = 0; c < CHANGES; c++) {
         rs_view_change x = changes[c].of(a);
-        bool task = v->task[0] != '\0';
-        if (task || !changes[c].of_task)
-            write_change(out, &changes[c], &x, task ? changes[c].digits_of_task : changes[c].digits);
+        if (has_columns(v, c))
+            write_change(out, &changes[c], &x, of_task(v) ? changes[c].digits_of_task : changes[c].digits);
     }
     rs_text_append(out, "</tr>\n");
 }
@@ -76,7 +78,7 @@ static void write_head(rs_text *out, const rs_report_view *v) {
                         "class=\"tried\"><thead><tr><th scope=\"col\" class=\"t\">edited</th><th scope=\"col\" "
                         "class=\"t\">how</th><th scope=\"col\">pairs</th>");
     for (int c = 0; c < CHANGES; c++)
-        if (v->task[0] != '\0' || !changes[c].of_task)
+        if (has_columns(v, c))
             rs_text_printf(out,
                            "<th scope=\"col\" colspan=\"2\" class=\"t\">%s (95%%)</th><th scope=\"col\" "
                            "colspan=\"2\" class=\"t\">random (range)</th>",
@@ -87,7 +89,8 @@ static void write_head(rs_text *out, const rs_report_view *v) {
 /* ---- groups of heads ---- */
 
 static void write_group(rs_text *out, const rs_report_view *v, const char *where) {
-    int columns = 3 + 4 * (v->task[0] != '\0' ? CHANGES : 1);
+    int columns = 3;
+    for (int c = 0; c < CHANGES; c++) columns += has_columns(v, c) ? 4 : 0;
     rs_text_printf(out, "<tbody><tr><th scope=\"rowgroup\" colspan=\"%d\" class=\"t group\">", columns);
     rs_text_html(out, where, strlen(where));
     rs_text_append(out, "</th></tr>\n");
@@ -123,7 +126,7 @@ void rs_page_tried(rs_text *out, const rs_report_view *v) {
     bool any = false;
     for (int64_t i = 0; i < v->n_ablations; i++) {
         if (!first_of_its_heads(v, i) || !any_shown(v, v->ablations[i].heads)) continue;
-        if (!any && v->task[0] != '\0')
+        if (!any && of_task(v))
             rs_text_append(out, "<p>This is the run of a task: the tokens of the answers alone are scored.</p>\n");
         if (!any) write_head(out, v);
         any = true;

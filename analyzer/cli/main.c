@@ -57,6 +57,9 @@ static int run_command(const rs_command *c, int argc, char **argv) {
         rs_free(options);
         return print_text(&t, RS_OK, &e, c->name);
     }
+    if (st == RS_OK && c->computes) {
+        rs_program_wait_briefly();
+    }
     if (st == RS_OK) {
         st = c->run(options, &e);
     }
@@ -95,7 +98,6 @@ static bool run_global(int argc, char **argv, int *code) {
 
 int main(int argc, char **argv) {
     int code = 0;
-    char **whole = argv;
     watch_signals();
     rs_program_set_command_line(argc, argv);
     if (argc < 2) {
@@ -118,9 +120,6 @@ int main(int argc, char **argv) {
     if (!c) {
         fprintf(stderr, "ropescope: unknown command '%s'; `ropescope --help` lists them\n", argv[1]);
         return rs_status_exit_code(RS_E_USAGE);
-    }
-    if (c->computes) {
-        rs_program_wait_briefly(whole);
     }
     return run_command(c, argc - 2, argv + 2);
 }

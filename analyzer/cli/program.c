@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 static rs_text command_line;
+static char **arguments; /* main's; NULL before rs_program_set_command_line */
 
 const char *rs_program_version(void) { return "ropescope " RS_VERSION; }
 
@@ -33,6 +34,7 @@ static void append_word(const char *s) {
 }
 
 void rs_program_set_command_line(int argc, char **argv) {
+    arguments = argv;
     for (int i = 0; i < argc; i++) {
         const char *word = i == 0 ? "ropescope" : argv[i];
         if (i > 0) {
@@ -47,9 +49,10 @@ const char *rs_program_command_line(void) { return command_line.data ? command_l
 /* libgomp's own patience is 300,000 turns, about a millisecond. On an idle machine nobody notices; where another
  * program has one of the cores, every thread spins at every barrier for the one that does not run: ten times slower
  * (tests/bench/bench_waiting.py). It reads the number when it is loaded, before main. */
-void rs_program_wait_briefly(char **argv) {
-    if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT") && setenv("GOMP_SPINCOUNT", "1000", 0) == 0) {
-        execv("/proc/self/exe", argv);
+void rs_program_wait_briefly(void) {
+    if (arguments && !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT") &&
+        setenv("GOMP_SPINCOUNT", "1000", 0) == 0) {
+        execv("/proc/self/exe", arguments);
     }
 }
 

@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 const char *rs_program_version(void); /* "ropescope 0.1.0" */
-/* The command line as a shell would take it back; kept for the run's metadata. */
+/* The command line as a shell would take it back; kept for the run's metadata. argv, as main has it, is borrowed. */
 void rs_program_set_command_line(int argc, char **argv);
 const char *rs_program_command_line(void);
 
 /* Begins the program anew, with the same arguments, so that its threads wait for each other more by sleeping than by
  * spinning; returns when that is so already, when the environment says how to wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT),
- * or when it cannot be. Before anything is opened or printed. argv: as main has it. */
-void rs_program_wait_briefly(char **argv);
+ * or when it cannot be. Before anything is opened or printed. */
+void rs_program_wait_briefly(void);
 
 /* Writes a text to stdout, all of it or RS_E_IO; RS_E_NOMEM when the text could not be made whole. */
 rs_status rs_print(const rs_text *t, rs_error *err);
